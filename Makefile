@@ -1,0 +1,54 @@
+# The two commands of the README are `make demo` and `make test`; both set up whatever is missing.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+# Two cores: numpy's own threads would only fight with the processes of the house.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: demo test setup setup-dev lint imports types migrations bench screens clean
+
+demo: setup
+	@exec $(PY) manage.py demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
+
+test: setup-dev lint imports types migrations
+	@$(PY) -m pytest -q -n 2 --dist loadgroup $(PYTEST)
+
+setup: $(VENV)/.runtime
+setup-dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed; name it with PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+	@echo "installing the pinned requirements (about a minute, once)"
+	@$(PY) -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
+	@echo "installing the pinned requirements and the tools of the tests (about a minute, once)"
+	@$(PY) -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $(VENV)/.runtime $@
+
+lint:
+	@$(PY) -m ruff check .
+
+imports:
+	@$(VENV)/bin/lint-imports --no-logo
+
+types:
+	@$(PY) -m mypy
+
+migrations:
+	@MEDHUB_DB_NAME=none $(PY) -W ignore manage.py makemigrations --check --dry-run
+
+bench: setup-dev
+	@$(PY) -m bench
+
+screens: setup-dev
+	@$(PY) -m pytest -q tests/browser/screens.py
+
+clean:
+	@$(PY) -c "from medhub.embedded import Home; from pathlib import Path; Home(Path('.medhub').resolve()).remove()" 2>/dev/null || true
+	@rm -rf .medhub

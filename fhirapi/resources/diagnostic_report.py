@@ -1,0 +1,88 @@
+"""ai.models.Report -> DiagnosticReport: what the algorithm found, in words, with its Observations. Never `final` from a machine."""
+
+from fhirapi.resources.labels import AiLabel
+from fhirapi.resources.organization import organization_id
+from fhirapi.resources.parts import (
+    LOINC,
+    TERMINOLOGY,
+    Json,
+    coding,
+    concept,
+    escaped,
+    filled,
+    name_text,
+    reference,
+    text_of,
+    urn_identifier,
+)
+from fhirapi.sources import ReportRow, StudyRow
+from fhirapi.store import instant
+
+CATEGORIES = [
+    concept(coding(LOINC, "LP29684-5", "Radiology")),  # US Core
+    concept(coding(f"{TERMINOLOGY}/v2-0074", "RAD", "Radiology")),
+]
+GENERIC = ("18748-4", "Diagnostic imaging study")
+CODES = {("CT", "CHEST"): ("24627-2", "CT Chest"), ("CT", "HEAD"): ("24725-4", "CT Head")}
+XHTML = "http://www.w3.org/1999/xhtml"
+
+
+def to_fhir(*, report: ReportRow, label: AiLabel, started: str, observations: list[Json]) -> Json:
+    algorithm = report.content.algorithm
+    conclusion = conclusion_of(report=report, label=label)
+    return filled({
+        "resourceType": "DiagnosticReport",
+        "id": str(report.uuid),
+        "meta": label.meta,
+        "text": {"status": "generated", "div": _narrative(report, label, observations)},
+        "identifier": [urn_identifier(report.uuid)],
+        "status": report.status,
+        "category": CATEGORIES,
+        "code": concept(coding(LOINC, *_code(report.study)), text=f"AI result: {text_of(algorithm.name)}"),
+        "subject": reference("Patient", report.study.patient.uuid),
+        "effectiveDateTime": started,
+        "issued": instant(report.issued_at),
+        "performer": [reference("Organization", organization_id(name=algorithm.manufacturer))],
+        "result": [reference("Observation", observation["id"]) for observation in observations],
+        "imagingStudy": [reference("ImagingStudy", report.study.uuid)],
+        "conclusion": conclusion,
+    })  # fmt: skip
+
+
+def conclusion_of(*, report: ReportRow, label: AiLabel) -> str:
+    """The report's words, or why there are none; the notice always stands with them."""
+    reason = report.content.not_analysable
+    words = f"not analysable: {text_of(reason.text)}" if reason else text_of(report.conclusion)
+    return words if label.notice in words else f"{words}\n{label.notice}".strip()
+
+
+def _code(study: StudyRow) -> tuple[str, str]:
+    """The procedure's LOINC where modality and body part name one, else the generic report's."""
+    part = text_of(study.body_part).upper()
+    return next((CODES[modality, part] for modality in study.modalities if (modality, part) in CODES), GENERIC)
+
+
+def _narrative(report: ReportRow, label: AiLabel, observations: list[Json]) -> str:
+    """For people without our portal. Everything that came from outside is escaped: names are hostile (DESIGN section 7)."""
+    content = report.content
+    words = conclusion_of(report=report, label=label).removesuffix(label.notice).strip()
+    lines = [
+        f"<p><b>{escaped(label.notice)}</b></p>",
+        f"<p>Patient: {escaped(name_text(report.study.patient.name)) or 'no name'}</p>",
+        *(f"<p>{escaped(line)}</p>" for line in words.split("\n") if line.strip()),
+    ]
+    rows = [_row(observation) for observation in observations if "valueQuantity" in observation]
+    if rows:
+        lines.append(f"<table><tr><th>Measurement</th><th>Value</th><th>Method</th></tr>{''.join(rows)}</table>")
+    lines += [f"<p>Note: {escaped(note.text)}</p>" for note in content.notes]
+    algorithm = content.algorithm
+    lines.append(f"<p>{escaped(algorithm.name)} {escaped(algorithm.version)}, {escaped(algorithm.manufacturer)}</p>")
+    return f'<div xmlns="{XHTML}">{"".join(lines)}</div>'
+
+
+def _row(observation: Json) -> str:
+    value = observation["valueQuantity"]
+    site = observation.get("bodySite", {}).get("text", "")
+    name = f"{observation['code']['text']} ({site})" if site else observation["code"]["text"]
+    cells = (name, f"{value['value']} {value.get('unit', '')}", observation.get("method", {}).get("text", ""))
+    return f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in cells)}</tr>"

@@ -1,0 +1,91 @@
+"""A report's measurements -> Observations; a report without an answer -> one Observation that says why it has none."""
+
+from ai.contract import Measurement, Note, Parameter
+from fhirapi.resources.device import device_id
+from fhirapi.resources.labels import AiLabel
+from fhirapi.resources.organization import organization_id
+from fhirapi.resources.parts import (
+    DCM,
+    OURS,
+    QUANTIFY,
+    TERMINOLOGY,
+    Json,
+    coded,
+    coding,
+    concept,
+    filled,
+    id_of,
+    quantity,
+    reference,
+    text_of,
+    urn_identifier,
+)
+from fhirapi.sources import ReportRow
+from fhirapi.store import instant
+
+IMAGING = concept(coding(f"{TERMINOLOGY}/observation-category", "imaging", "Imaging"))
+ANALYSIS = coding(f"{OURS}/CodeSystem/hub", "image-analysis", "Image analysis by an algorithm")
+NOT_PERFORMED = coding(f"{TERMINOLOGY}/data-absent-reason", "not-performed", "Not Performed")
+SERIES_UID = concept(coding(DCM, "112002", "Series Instance UID"), text="Series Instance UID")
+
+
+def to_fhir(*, report: ReportRow, label: AiLabel, started: str) -> list[Json]:
+    """All Observations of a report, in the order of its measurements."""
+    content = report.content
+    if content.not_analysable:
+        return [_observation(report, label, started, "not-analysable", _absence(report, content.not_analysable))]
+    return [
+        _observation(report, label, started, f"measurement/{position}", _value(measurement))
+        for position, measurement in enumerate(content.measurements)
+    ]
+
+
+def _observation(report: ReportRow, label: AiLabel, started: str, name: str, said: Json) -> Json:
+    content, fhir_id = report.content, id_of(report.uuid, name)
+    study = reference("ImagingStudy", report.study.uuid)
+    components = said.pop("component", [])
+    if content.series_uid:
+        components = [*components, {"code": SERIES_UID, "valueString": content.series_uid}]
+    return filled({
+        "resourceType": "Observation",
+        "id": fhir_id,
+        "meta": label.meta,
+        "identifier": [urn_identifier(fhir_id)],
+        "partOf": [study],
+        "status": report.status,  # a report's states are Observation's as well, and they move together
+        "category": [IMAGING],
+        "subject": reference("Patient", report.study.patient.uuid),
+        "effectiveDateTime": started,
+        "issued": instant(report.issued_at),
+        "performer": [reference("Organization", organization_id(name=content.algorithm.manufacturer))],
+        "device": reference("Device", device_id(algorithm=content.algorithm)),
+        "derivedFrom": [study],
+        "note": [{"text": text} for text in (label.notice, *(text_of(note.text) for note in content.notes)) if text],
+        "component": components,
+        **said,
+    })  # fmt: skip
+
+
+def _value(measurement: Measurement) -> Json:
+    return {
+        "code": coded(measurement.code),
+        "valueQuantity": quantity(measurement.value, code=measurement.unit, unit=text_of(measurement.unit_display)),
+        "bodySite": coded(measurement.body_site) if measurement.body_site else {},
+        "method": filled({"text": text_of(measurement.method)}),
+        "component": [_parameter(parameter) for parameter in measurement.parameters],
+    }
+
+
+def _parameter(parameter: Parameter) -> Json:
+    return {
+        "code": coded(parameter.code),
+        "valueQuantity": quantity(parameter.value, code=parameter.unit, unit=parameter.unit),
+    }
+
+
+def _absence(report: ReportRow, reason: Note) -> Json:
+    """No number is better than a wrong one; the reason is the result (research/ai-platforms.md section 2.2)."""
+    return {
+        "code": concept(ANALYSIS, text=text_of(report.content.algorithm.name)),
+        "dataAbsentReason": concept(NOT_PERFORMED, coding(QUANTIFY, text_of(reason.code)), text=text_of(reason.text)),
+    }

@@ -1,0 +1,1 @@
+"""The FHIR door: one module per kind of request, mounted by fhirapi.urls."""

@@ -1,0 +1,79 @@
+"""Who may open an association, and our side of each one. The DIMSE listener's callables."""
+
+import logging
+from collections.abc import Sequence
+
+from django.db import DatabaseError, close_old_connections, connections
+from django.utils import timezone
+
+from imaging.dimse.contract import (
+    CALLED_AE_UNKNOWN,
+    CALLING_AE_UNKNOWN,
+    TEMPORARY_CONGESTION,
+    Admission,
+    Refusal,
+)
+from imaging.models import Association, Node
+from journal.trace import trace_new
+from journal.wall.ids import id_new
+from journal.wall.scope import tenant_scope
+from tenants.selectors import tenant_of_ae
+
+log = logging.getLogger(__name__)
+
+
+def association_admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal:
+    """Called AE -> hospital, calling AE and address -> one of its nodes. Deny by default; a database that is away is temporary."""
+    try:
+        close_old_connections()
+        return _admit(called_ae=called_ae, calling_ae=calling_ae, address=address)
+    except DatabaseError:
+        log.error("association not decided: database away")
+        return Refusal(*TEMPORARY_CONGESTION, "temporary congestion")
+
+
+def _admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal:
+    tenant = tenant_of_ae(ae_title=called_ae)
+    if tenant is None:
+        log.warning("association refused: called AE title not recognized, from %s", address)
+        return Refusal(*CALLED_AE_UNKNOWN, "called AE title not recognized")
+    now = timezone.now()
+    with tenant_scope(tenant.id):
+        node = Node.objects.filter(ae_title=calling_ae).first()
+        is_known = node is not None and node.address in {None, address} and node.is_store_allowed
+        row = Association.objects.create(
+            id=id_new(), calling_ae=calling_ae, called_ae=called_ae, address=address, started_at=now, seen_at=now,
+            ended_at=None if is_known else now, outcome="open" if is_known else "refused",
+            reason="" if is_known else "calling AE title not recognized", trace_id=trace_new(),
+        )  # fmt: skip
+    if not is_known:
+        return Refusal(*CALLING_AE_UNKNOWN, "calling AE title not recognized")
+    return Admission(
+        tenant_id=tenant.id, association_id=row.id, trace_id=row.trace_id, calling_ae=calling_ae, called_ae=called_ae
+    )
+
+
+def associations_alive(*, admissions: Sequence[Admission]) -> None:
+    """The heartbeat of open associations: completion waits only for those that still beat."""
+    close_old_connections()
+    by_tenant: dict[int, list[int]] = {}
+    for admission in admissions:
+        by_tenant.setdefault(admission.tenant_id, []).append(admission.association_id)
+    for tenant_id, ids in by_tenant.items():
+        with tenant_scope(tenant_id):
+            Association.objects.filter(id__in=ids).update(seen_at=timezone.now())
+
+
+def association_end(*, admission: Admission, outcome: str, stored: int) -> None:
+    """Close our record: released, aborted or lost, with the number of objects stored."""
+    close_old_connections()
+    now = timezone.now()
+    with tenant_scope(admission.tenant_id):
+        Association.objects.filter(id=admission.association_id).update(
+            ended_at=now, seen_at=now, outcome=outcome, stored=stored
+        )
+
+
+def thread_end() -> None:
+    """An association's thread is over, and with it the connection that it used."""
+    connections.close_all()

@@ -1,0 +1,42 @@
+"""When is a study complete: quiet time and no association in flight, or the expected count, or force. DESIGN section 3."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from imaging.models import Association, Study, StudySource
+from journal.faults import fault
+from journal.outbox import event_publish
+from journal.trace import trace
+
+IN_FLIGHT_WAIT_SECONDS = 1
+
+
+def study_complete(*, study_id: int, is_forced: bool = False) -> bool:
+    """Make the next version of a study and say so, if its time has come. Returns whether it did. Idempotent."""
+    now = timezone.now()
+    study = Study.objects.select_for_update(of=("self",)).filter(id=study_id).first()
+    if study is None or study.due_at is None:
+        return False
+    if not is_forced:
+        if study.due_at > now:
+            return False
+        if _is_in_flight(study_id):
+            Study.objects.filter(id=study_id).update(due_at=now + timedelta(seconds=IN_FLIGHT_WAIT_SECONDS))
+            return False
+    version = study.version + 1
+    Study.objects.filter(id=study_id).update(
+        state=Study.State.COMPLETE, version=version, completed_at=now, due_at=None
+    )
+    with trace(study.trace_id):
+        event_publish(name="study.completed", ids={"study_id": study_id, "version": version})
+    fault("completion.before_commit")
+    return True
+
+
+def _is_in_flight(study_id: int) -> bool:
+    """Is an association open and alive that brought images of this study?"""
+    sources = StudySource.objects.filter(study_id=study_id).values("association")
+    alive = timezone.now() - timedelta(seconds=settings.MEDHUB_HEARTBEAT_SECONDS)
+    return Association.objects.filter(id__in=sources, ended_at=None, seen_at__gt=alive).exists()

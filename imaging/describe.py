@@ -1,0 +1,151 @@
+"""From a header to the facts that rows hold. The index worker's reading of one object; nothing here touches the database."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging.header import Header, HeaderError, part10_read, uid_is_valid
+
+ENHANCED_SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
+DERIVED_CLASSES = frozenset({
+    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+    "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+    "1.2.840.10008.5.1.4.1.1.104.1",  # Encapsulated PDF
+    "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture
+})  # fmt: skip
+OUR_MANUFACTURER = "MedHub Quantify"
+INT32 = 2**31
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientFacts:
+    issuer: str
+    patient_id: str
+    name: str  # groups separated by =
+    birth_date: str
+    sex: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceFacts:
+    """What one object says about itself, cut to the sizes of the standard."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    study_uid: str
+    series_uid: str
+    patient: PatientFacts
+    patient_age: str
+    accession_number: str
+    accession_issuer: str
+    study_date: str
+    study_time: str
+    utc_offset: str
+    study_description: str
+    referrer: str
+    expected_instances: int | None
+    modality: str
+    series_number: int | None
+    series_description: str
+    body_part: str
+    laterality: str
+    manufacturer: str
+    number: int | None
+    frames: int
+    rows: int | None
+    columns: int | None
+    position: float | None
+
+    @property
+    def is_derived(self) -> bool:
+        """Made by an AI of ours, so it never starts routing again. Other vendors' marks come with their return AEs."""
+        is_result_class = self.sop_class_uid in DERIVED_CLASSES or self.sop_class_uid.startswith(ENHANCED_SR_CLASSES)
+        return is_result_class and self.manufacturer.startswith(OUR_MANUFACTURER)
+
+
+# fmt: off
+WANTED = frozenset({
+    0x00080016, 0x00080018, 0x00080020, 0x00080030, 0x00080050, 0x00080051, 0x00080060, 0x00080070, 0x00080090, 0x00080201,
+    0x00081030, 0x0008103E, 0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040, 0x00101010, 0x00180015, 0x0020000D,
+    0x0020000E, 0x00200011, 0x00200013, 0x00200032, 0x00200037, 0x00200060, 0x00201208, 0x00280008, 0x00280010, 0x00280011,
+})
+# fmt: on
+
+
+def instance_describe(path: Path) -> InstanceFacts:
+    """Read the head of a Part 10 file. Raises HeaderError when it is not one, or lacks what a row needs."""
+    head = part10_read(path, wanted=WANTED)
+    header = head.header
+    uids = [header.uid(tag) for tag in (0x00080016, 0x00080018, 0x0020000D, 0x0020000E)]
+    if not all(uid_is_valid(uid) for uid in uids):
+        raise HeaderError("a UID is missing or malformed")
+    return InstanceFacts(
+        sop_class_uid=uids[0],
+        sop_instance_uid=uids[1],
+        study_uid=uids[2],
+        series_uid=uids[3],
+        transfer_syntax_uid=head.transfer_syntax_uid[:64],
+        patient=PatientFacts(
+            issuer=_text(header, 0x00100021, 64),
+            patient_id=_text(header, 0x00100020, 64),
+            name=_name(header, 0x00100010),
+            birth_date=_text(header, 0x00100030, 8),
+            sex=_text(header, 0x00100040, 16),
+        ),
+        patient_age=_text(header, 0x00101010, 4),
+        accession_number=_text(header, 0x00080050, 64),
+        accession_issuer=_issuer(header),
+        study_date=_text(header, 0x00080020, 8),
+        study_time=_text(header, 0x00080030, 16),
+        utc_offset=_text(header, 0x00080201, 5),
+        study_description=_text(header, 0x00081030, 256),
+        referrer=_name(header, 0x00080090),
+        expected_instances=_int(header, 0x00201208),
+        modality=_text(header, 0x00080060, 16),
+        series_number=_int(header, 0x00200011),
+        series_description=_text(header, 0x0008103E, 256),
+        body_part=_text(header, 0x00180015, 16),
+        laterality=_text(header, 0x00200060, 2),
+        manufacturer=_text(header, 0x00080070, 64),
+        number=_int(header, 0x00200013),
+        frames=max(_int(header, 0x00280008) or 1, 1),
+        rows=_int(header, 0x00280010),
+        columns=_int(header, 0x00280011),
+        position=_position(header),
+    )
+
+
+def _text(header: Header, tag: int, size: int) -> str:
+    values = header.texts(tag)
+    # PostgreSQL text holds no NUL; DICOM pads with it.
+    return values[0].replace("\0", "").strip()[:size] if values else ""
+
+
+def _name(header: Header, tag: int) -> str:
+    groups = [group.replace("\0", "")[:108].strip() for group in header.person_name(tag)]
+    return "=".join(groups).rstrip("=")
+
+
+def _int(header: Header, tag: int) -> int | None:
+    value = header.int(tag)
+    return value if value is not None and -INT32 <= value < INT32 else None
+
+
+def _issuer(header: Header) -> str:
+    """Issuer of the accession number (0008,0051): local id, else universal id."""
+    for item in header.items(0x00080051):
+        return (item.text(0x00400031) or item.text(0x00400032))[:64]
+    return ""
+
+
+def _position(header: Header) -> float | None:
+    """Where the slice lies along its own normal, mm (PS3.3 C.7.6.2.1.1)."""
+    at, axes = header.decimals(0x00200032), header.decimals(0x00200037)
+    if len(at) != 3 or len(axes) != 6:
+        return None
+    a, b = axes[:3], axes[3:]
+    normal = (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
+    position = sum(x * y for x, y in zip(at, normal, strict=True))
+    return position if math.isfinite(position) else None

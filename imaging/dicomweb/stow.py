@@ -1,0 +1,185 @@
+"""STOW-RS (PS3.18 10.5): the web door for bytes. Streams each part to the inbox, checks it like C-STORE, answers per instance."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.http import HttpResponse
+from multipart import MultipartSegment
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from imaging.dicomweb.related import CHUNK, BodyError, limited, media_type, parts
+from imaging.inbox import Draft, object_writer
+from imaging.ingest import NO_MATCH, ObjectFacts, Refused, disk_status, draft_check
+from journal.audit import audit_record
+from journal.trace import trace_id_current
+from journal.wall.scope import tenant_scope
+from tenants.doors import HospitalAPIView
+
+log = logging.getLogger(__name__)
+
+DICOM_JSON = "application/dicom+json"
+SOURCE_WEB = 0
+
+
+class DicomJSONRenderer(JSONRenderer):
+    media_type = DICOM_JSON
+    format = "json"
+
+
+class AnyAccept(BaseContentNegotiation):
+    """One form of answer; senders that ask for something else get it too, since refusing would lose images."""
+
+    def select_parser(self, request: Request, parsers: Any) -> None:
+        return None
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
+        return renderers[0], renderers[0].media_type
+
+
+@dataclass
+class Outcome:
+    """What happened to each part, in order."""
+
+    stored: list[ObjectFacts] = field(default_factory=list)
+    failed: list[tuple[ObjectFacts | None, Refused]] = field(default_factory=list)
+
+    @property
+    def status(self) -> int:
+        if not self.failed:
+            return 200
+        return 202 if self.stored else 409
+
+
+class StowView(HospitalAPIView):
+    """POST /studies and /studies/{uid}."""
+
+    capabilities = {"POST": "dicom.store"}
+    content_negotiation_class = AnyAccept
+    renderer_classes = [DicomJSONRenderer]
+    parser_classes: list[Any] = []
+    is_scoped = False  # an upload takes as long as it takes; no transaction stays open for it
+
+    def post(self, request: Request, slug: str, study_uid: str = "") -> HttpResponse:
+        try:
+            outcome = self._receive(request, study_uid)
+        except BodyError as error:
+            return HttpResponse(orjson.dumps({"error": error.text}), status=error.status, content_type="application/json")
+        if outcome.stored:
+            with tenant_scope(self.tenant_id):
+                for uid in {facts.study_uid for facts in outcome.stored}:
+                    audit_record(actor=self.actor, action="dicom.store", object_type="Study", object_id=uid)
+        base = request.build_absolute_uri(f"/t/{slug}/dicomweb")
+        return HttpResponse(answer_json(outcome, base), status=outcome.status, content_type=DICOM_JSON)
+
+    def _receive(self, request: Request, study_uid: str) -> Outcome:
+        kind, parameters = media_type(request.META.get("CONTENT_TYPE", ""))
+        # Django believes Content-Length and knows no chunked bodies; the server's own stream knows both.
+        is_chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
+        length = None if is_chunked else int(request.META.get("CONTENT_LENGTH") or 0)
+        read = limited(request.META["wsgi.input"], limit=settings.MEDHUB_MAX_REQUEST_BYTES, length=length)
+        if kind == "multipart/related" and parameters.get("type", "application/dicom") == "application/dicom":
+            if not parameters.get("boundary"):
+                raise BodyError(400, "the boundary is missing")
+            pieces = parts(read, parameters["boundary"])
+        elif kind == "application/dicom":
+            pieces = _single(read)
+        else:
+            raise BodyError(415, "send multipart/related; type=application/dicom, or application/dicom")
+        outcome = Outcome()
+        for piece in pieces:
+            if isinstance(piece, MultipartSegment):
+                self._part(pieces, study_uid, outcome)
+        if not outcome.stored and not outcome.failed:
+            raise BodyError(400, "no part in the body")
+        return outcome
+
+    def _part(self, pieces: Iterator[MultipartSegment | bytes | None], study_uid: str, outcome: Outcome) -> None:
+        """Take one part. A part that is refused is read to its end, so the next one begins where it should."""
+        with ExitStack() as stack:
+            try:
+                draft = stack.enter_context(
+                    object_writer(tenant_id=self.tenant_id, source=SOURCE_WEB, trace_id=trace_id_current())
+                )
+                failure = _spool(draft, pieces)
+            except OSError as error:
+                outcome.failed.append((None, Refused(disk_status(error), "no room: nothing of this object was kept")))
+                for _ in iter(lambda: next(pieces, None), None):
+                    pass
+                return
+            if failure is None:
+                self._keep(draft, study_uid, outcome)
+            else:
+                outcome.failed.append((None, failure))
+
+    def _keep(self, draft: Draft, study_uid: str, outcome: Outcome) -> None:
+        facts = None
+        try:
+            facts = draft_check(draft, tenant_id=self.tenant_id)
+            if study_uid and facts.study_uid != study_uid:
+                raise Refused(NO_MATCH, "the instance belongs to another study than the address")
+            draft.keep()
+        except Refused as refused:
+            outcome.failed.append((facts, refused))
+        except OSError as error:
+            outcome.failed.append((facts, Refused(disk_status(error), "no room: nothing of this object was kept")))
+        else:
+            outcome.stored.append(facts)
+
+
+def _spool(draft: Draft, pieces: Iterator[MultipartSegment | bytes | None]) -> Refused | None:
+    """Write one part's bytes. After a write error the rest of the part is read and dropped."""
+    failure: Refused | None = None
+    for piece in iter(lambda: next(pieces, None), None):
+        if failure is None:
+            try:
+                draft.write([piece])  # type: ignore[list-item]
+            except OSError as error:
+                failure = Refused(disk_status(error), "no room: nothing of this object was kept")
+    return failure
+
+
+def _single(read: Callable[[int], bytes]) -> Iterator[MultipartSegment | bytes | None]:
+    """A body that is one object, in the shape of one part."""
+    yield MultipartSegment([])
+    while chunk := read(CHUNK):
+        yield chunk
+    yield None
+
+
+def answer_json(outcome: Outcome, base: str) -> bytes:
+    """The Store Instances Response (PS3.18 table I.2-1). FailedSOPSequence is absent when nothing failed."""
+    body: dict[str, Any] = {}
+    studies = {facts.study_uid for facts in outcome.stored}
+    if len(studies) == 1:
+        body["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{studies.pop()}"]}
+    if outcome.failed:
+        body["00081198"] = {"vr": "SQ", "Value": [_failed(facts, refused) for facts, refused in outcome.failed]}
+    if outcome.stored:
+        body["00081199"] = {"vr": "SQ", "Value": [_reference(facts, base) for facts in outcome.stored]}
+    return orjson.dumps(body)
+
+
+def _reference(facts: ObjectFacts, base: str) -> dict[str, Any]:
+    return {
+        "00081150": {"vr": "UI", "Value": [facts.sop_class_uid]},
+        "00081155": {"vr": "UI", "Value": [facts.sop_instance_uid]},
+        "00081190": {"vr": "UR", "Value": [f"{base}/studies/{facts.study_uid}"]},
+    }
+
+
+def _failed(facts: ObjectFacts | None, refused: Refused) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "00081197": {"vr": "US", "Value": [refused.status]},
+        "00000902": {"vr": "LO", "Value": [refused.reason[:64]]},  # Error Comment, as over DIMSE
+    }
+    if facts is not None:
+        item["00081150"] = {"vr": "UI", "Value": [facts.sop_class_uid]}
+        item["00081155"] = {"vr": "UI", "Value": [facts.sop_instance_uid]}
+    return item

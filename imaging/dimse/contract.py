@@ -1,0 +1,111 @@
+"""What crosses the border between the DIMSE door and the rest of imaging: the door gets callables, they get these."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An association that may open, and whose it is."""
+
+    tenant_id: int
+    association_id: int
+    trace_id: str
+    calling_ae: str
+    called_ae: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An A-ASSOCIATE-RJ (PS3.8 table 9-21). `text` is for our log and portal; the protocol has no room for it."""
+
+    result: int
+    source: int
+    diagnostic: int
+    text: str
+
+
+CALLED_AE_UNKNOWN = (1, 1, 7)
+CALLING_AE_UNKNOWN = (1, 1, 3)
+TEMPORARY_CONGESTION = (2, 3, 1)
+LOCAL_LIMIT_EXCEEDED = (2, 3, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAnswer:
+    """A C-STORE response (PS3.4 B.2.3). `comment` travels to the peer, so it never holds patient data."""
+
+    status: int
+    comment: str = ""
+
+
+class Admit(Protocol):
+    """Asked once for every association request, on a thread that may wait for a database."""
+
+    def __call__(self, *, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal: ...
+
+
+class Receive(Protocol):
+    """Given one encoded data set, valid only during the call; the peer is answered when it returns."""
+
+    def __call__(
+        self,
+        *,
+        admission: Admission,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        dataset: memoryview,
+    ) -> StoreAnswer: ...
+
+
+class Alive(Protocol):
+    """Told every few seconds which associations are open, to renew their leases."""
+
+    def __call__(self, *, admissions: Sequence[Admission]) -> object: ...
+
+
+class Ended(Protocol):
+    """Told once how an association ended: "released", "aborted" or "lost"."""
+
+    def __call__(self, *, admission: Admission, outcome: str, stored: int) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The callables one listener works with."""
+
+    admit: Admit
+    receive: Receive
+    alive: Alive
+    ended: Ended
+    # runs on each association's receiving thread when it is over: where a thread's database connection is closed
+    thread_end: Callable[[], object] | None = None
+
+
+REQUEST_BYTES = 192 << 10  # an A-ASSOCIATE-RQ with 128 contexts of many syntaxes has about 60 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class DoorLimits:
+    """Before an association exists."""
+
+    request_seconds: float = 5.0  # from accept to the last byte of the A-ASSOCIATE-RQ
+    request_bytes: int = REQUEST_BYTES
+    waiting: int = 512
+    waiting_per_address: int = 128  # a hospital behind one address opens dozens at once
+    admitting: int = 8  # admissions asked for at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationLimits:
+    """Once it exists."""
+
+    pdu_bytes: int = 131072
+    pdu_seconds: float = 60.0  # one PDU, from the first byte of its header
+    idle_seconds: float = 60.0
+    association_seconds: float = 8 * 3600.0
+    send_seconds: float = 30.0
+    object_bytes: int = 4 << 30
+    memory_bytes: int = 32 << 20  # a larger object is kept in an unnamed temporary file while it arrives

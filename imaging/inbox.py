@@ -1,0 +1,175 @@
+"""The inbox: the durable journal of received bytes. Doors write here and acknowledge; the index worker takes from here.
+
+`<objects>/inbox/<tenant>/<source>-<trace>/<instance id>.dcm`; nothing in a path comes from an attribute value.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+
+from journal.faults import fault
+from journal.wall.ids import id_new
+
+Bytes = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboxObject:
+    """One received object: its future instance id, where it came from, and its file."""
+
+    tenant_id: int
+    instance_id: int
+    source: int  # association id, or 0 for the web door
+    trace_id: str
+    path: Path
+
+
+def inbox_root() -> Path:
+    return settings.MEDHUB_OBJECTS / "inbox"
+
+
+@lru_cache(maxsize=1024)
+def _folder_made(path: Path) -> None:
+    """Make a folder and sync its parents' entries: a synced file in an unsynced folder is lost with it."""
+    path.mkdir(parents=True, exist_ok=True)
+    for parent in (path.parent, path.parent.parent, path.parent.parent.parent):
+        folder_sync(parent)
+
+
+def folder_sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def object_write(*, tenant_id: int, source: int, trace_id: str, parts: Sequence[Bytes]) -> InboxObject:
+    """Write one object and return once it would survive a power cut: fsync(file), rename, fsync(folder).
+
+    Raises OSError (ENOSPC and its kin) with nothing left behind.
+    """
+    with object_writer(tenant_id=tenant_id, source=source, trace_id=trace_id) as draft:
+        draft.write(parts)
+        return draft.keep()
+
+
+class Draft:
+    """A file that is not received yet. `keep` makes it so; leaving the block without it removes the file."""
+
+    def __init__(self, folder: Path, *, tenant_id: int, source: int, trace_id: str) -> None:
+        self._folder = folder
+        self._id = id_new()
+        self._facts = {"tenant_id": tenant_id, "source": source, "trace_id": trace_id}
+        self._part = folder / f"{self._id}.part"
+        self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self.size = 0
+
+    @property
+    def path(self) -> Path:
+        return self._part
+
+    def write(self, parts: Sequence[Bytes]) -> None:
+        pending = [memoryview(part) for part in parts if len(part)]
+        while pending:
+            done = os.writev(self._fd, pending[:64])
+            self.size += done
+            while pending and done >= len(pending[0]):
+                done -= len(pending.pop(0))
+            if done:  # a short write: go on where it stopped
+                pending[0] = pending[0][done:]
+
+    def keep(self) -> InboxObject:
+        path = self._folder / f"{self._id}.dcm"
+        fault("ingest.before_fsync")
+        os.fsync(self._fd)
+        os.rename(self._part, path)
+        fault("ingest.after_rename")
+        folder_sync(self._folder)
+        index_nudge()
+        return InboxObject(instance_id=self._id, path=path, **self._facts)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        os.close(self._fd)
+        with contextlib.suppress(FileNotFoundError):
+            self._part.unlink()
+
+
+@contextlib.contextmanager
+def object_writer(*, tenant_id: int, source: int, trace_id: str) -> Iterator[Draft]:
+    """A draft for bytes that come in pieces."""
+    folder = inbox_root() / str(tenant_id) / f"{source}-{trace_id}"
+    _folder_made(folder)
+    try:
+        draft = Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
+    except FileNotFoundError:  # the index worker swept the empty folder in between
+        _folder_made.cache_clear()
+        _folder_made(folder)
+        draft = Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
+    try:
+        yield draft
+    finally:
+        draft.close()
+
+
+def inbox_objects(*, limit: int) -> Iterator[list[InboxObject]]:
+    """What waits, a list per hospital, oldest first. Also what a crash left: the inbox is the journal."""
+    root = inbox_root()
+    if not root.is_dir():
+        return
+    for tenant in sorted((e for e in os.scandir(root) if e.is_dir()), key=lambda entry: entry.name):
+        found: list[InboxObject] = []
+        for folder in os.scandir(tenant.path):
+            source, _, trace_id = folder.name.partition("-")
+            for entry in os.scandir(folder.path):
+                if entry.name.endswith(".dcm"):
+                    found.append(
+                        InboxObject(
+                            tenant_id=int(tenant.name), instance_id=int(entry.name[:-4]), source=int(source),
+                            trace_id=trace_id, path=Path(entry.path),
+                        )  # fmt: skip
+                    )
+        found.sort(key=lambda item: item.instance_id)
+        if found:
+            yield found[:limit]
+
+
+def inbox_sweep(*, older_than: float) -> None:
+    """Remove empty folders and drafts whose writer died. `older_than` is a POSIX time."""
+    for tenant in (entry for entry in os.scandir(inbox_root()) if entry.is_dir()):
+        for folder in os.scandir(tenant.path):
+            for entry in os.scandir(folder.path):
+                if entry.name.endswith(".part") and entry.stat().st_mtime < older_than:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(entry.path)
+            if folder.stat().st_mtime < older_than:
+                with contextlib.suppress(OSError):  # not empty, or written to just now
+                    os.rmdir(folder.path)
+
+
+def _nudge_path() -> str:
+    return str(settings.HOME.sockets / "index.sock")
+
+
+_nudger = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+
+def index_nudge() -> None:
+    """Wake the index worker. Only a hint, without content: a full or absent socket costs one poll interval."""
+    with contextlib.suppress(OSError):
+        _nudger.sendto(b"1", _nudge_path())
+
+
+def index_bell() -> socket.socket:
+    """The index worker's end of the hint."""
+    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_nudge_path())
+    bell.bind(_nudge_path())
+    return bell

@@ -1,0 +1,292 @@
+"""The index worker: takes objects from the inbox, gives them rows and a resting place. Bulk statements, no ORM object per instance.
+
+Called by `manage.py ingest_index`; idempotent, so a crash anywhere is cured by running it again over the same inbox.
+"""
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from imaging.describe import InstanceFacts, instance_describe
+from imaging.header import HeaderError
+from imaging.inbox import InboxObject
+from imaging.models import Study, WorkItem
+from imaging.people import Person, patients_resolve
+from imaging.storage import object_key, objects_settle
+from journal.faults import fault
+from journal.outbox import event_publish
+from journal.trace import trace
+from journal.wall.ids import id_new, id_time
+from journal.wall.scope import tenant_id_current, tenant_scope
+from tenants.selectors import tenant_get
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Described:
+    item: InboxObject
+    facts: InstanceFacts
+    sha256: str
+    size: int
+
+
+@dataclass
+class Batch:
+    """What one transaction does for one hospital."""
+
+    kept: list[tuple[Described, str]] = field(default_factory=list)  # object and key
+    aside: list[tuple[InboxObject, str, str]] = field(default_factory=list)  # object, kind, reason
+    people: dict[str, Person] = field(default_factory=dict)
+    studies: dict[str, Study] = field(default_factory=dict)
+    changed: set[int] = field(default_factory=set)  # studies that opened: new, or late images
+    derived: list[tuple[int, int]] = field(default_factory=list)  # study, instance
+
+
+def instances_index(*, tenant_id: int, objects: Sequence[InboxObject]) -> int:
+    """Index a batch of one hospital's inbox in one transaction, then empty it. Returns the number of objects taken."""
+    described, batch = _describe(objects)
+    quiet = tenant_get(tenant_id=tenant_id).quiet_seconds
+    with tenant_scope(tenant_id):
+        _sort(described, batch)
+        objects_settle([(d.item.path, key) for d, key in batch.kept])
+        objects_settle([(item.path, _aside_key(item)) for item, _, _ in batch.aside])
+        fault("index.after_settle")
+        _rows_write(batch, quiet=quiet)
+        fault("index.before_commit")
+    fault("index.after_commit")
+    for item in objects:
+        with contextlib.suppress(FileNotFoundError):
+            item.path.unlink()
+    return len(objects)
+
+
+def _describe(objects: Iterable[InboxObject]) -> tuple[list[Described], Batch]:
+    described, batch = [], Batch()
+    for item in objects:
+        try:
+            facts = instance_describe(item.path)
+        except HeaderError as error:
+            batch.aside.append((item, "unreadable", f"not readable: {error}"[:200]))
+            continue
+        with item.path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        described.append(Described(item, facts, sha256, item.path.stat().st_size))
+    return described, batch
+
+
+def _aside_key(item: InboxObject) -> str:
+    return object_key(tenant_id=item.tenant_id, folder="aside", instance_id=item.instance_id)
+
+
+def _sort(described: list[Described], batch: Batch) -> None:
+    """Decide for each object: new, the same again, or something a person must look at. Nothing is dropped that differs."""
+    batch.people = patients_resolve(objects=[d.facts for d in described])
+    batch.studies = _studies_resolve(described, batch)
+    there = _known([d.facts.sop_instance_uid for d in described])
+    for d in described:
+        study = batch.studies[d.facts.study_uid]
+        known = there.get(d.facts.sop_instance_uid)
+        if known is not None:
+            if known[1] != d.sha256:
+                batch.aside.append((d.item, "duplicate", "same SOP Instance UID, other content: kept aside"))
+            continue  # a replay, or the same object again: idempotent success
+        if study.patient_id != batch.people[d.facts.sop_instance_uid].id:
+            reason = "names another patient than the rest of its study: kept aside"
+            batch.aside.append((d.item, "patient-conflict", reason))
+            continue
+        there[d.facts.sop_instance_uid] = (d.item.instance_id, d.sha256)
+        key = object_key(tenant_id=d.item.tenant_id, folder=str(study.id), instance_id=d.item.instance_id)
+        batch.kept.append((d, key))
+
+
+def _known(uids: list[str]) -> dict[str, tuple[int, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sop_instance_uid, id, sha256 FROM imaging_instance WHERE tenant_id = %s AND sop_instance_uid = ANY(%s)",
+            [tenant_id_current(), uids],
+        )
+        return {uid: (instance_id, sha256) for uid, instance_id, sha256 in cursor.fetchall()}
+
+
+def _studies_resolve(described: list[Described], batch: Batch) -> dict[str, Study]:
+    """The studies of a batch, locked in id order; new ones are made from their first object."""
+    first: dict[str, Described] = {}
+    for d in described:
+        first.setdefault(d.facts.study_uid, d)
+    new = [_study_new(d, batch.people[d.facts.sop_instance_uid].id) for d in first.values()]
+    Study.objects.bulk_create(new, ignore_conflicts=True)
+    rows = Study.objects.select_for_update(of=("self",)).filter(study_uid__in=first).order_by("id")
+    return {study.study_uid: study for study in rows}
+
+
+def _study_new(d: Described, patient_id: int) -> Study:
+    facts, at = d.facts, id_time(d.item.instance_id)
+    return Study(
+        study_uid=facts.study_uid, patient_id=patient_id, accession_number=facts.accession_number,
+        accession_issuer=facts.accession_issuer, study_date=facts.study_date, study_time=facts.study_time,
+        utc_offset=facts.utc_offset, description=facts.study_description, referrer=facts.referrer,
+        body_part=facts.body_part, patient_age=facts.patient_age, expected_instances=facts.expected_instances,
+        is_from_ai=facts.is_derived, trace_id=d.item.trace_id, first_received_at=at, last_received_at=at,
+    )  # fmt: skip
+
+
+def _rows_write(batch: Batch, *, quiet: int) -> None:
+    now = timezone.now()
+    series = _series_resolve(batch)
+    _instances_insert(batch, series)
+    for study, items in _by_study(batch).items():
+        _study_touch(study, items, batch, now=now, quiet=quiet)
+    _counts_update([study.id for study in batch.studies.values()])
+    _use_count(batch)
+    _work_items(batch, now)
+    for study in batch.studies.values():
+        if study.id in batch.changed:
+            with trace(study.trace_id):
+                event_publish(name="study.changed", ids={"study_id": study.id})
+    for study_id, instance_id in batch.derived:
+        event_publish(name="derived.received", ids={"study_id": study_id, "instance_id": instance_id})
+
+
+def _by_study(batch: Batch) -> dict[Study, list[Described]]:
+    grouped: dict[Study, list[Described]] = {}
+    for d, _ in batch.kept:
+        grouped.setdefault(batch.studies[d.facts.study_uid], []).append(d)
+    return grouped
+
+
+def _series_resolve(batch: Batch) -> dict[str, int]:
+    """Series by UID; new ones from their first object, in one statement each way."""
+    first: dict[str, Described] = {}
+    for d, _ in batch.kept:
+        first.setdefault(d.facts.series_uid, d)
+    if not first:
+        return {}
+    rows = [
+        (
+            d.facts.series_uid, batch.studies[d.facts.study_uid].id, d.facts.modality, d.facts.series_number,
+            d.facts.series_description, d.facts.body_part, d.facts.laterality, d.facts.manufacturer,
+            id_time(d.item.instance_id), id_new(),
+        )
+        for d in first.values()
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO imaging_series (tenant_id, series_uid, study_id, modality, number, description, body_part, laterality, "
+            "manufacturer, first_received_at, id, number_of_instances) "
+            "SELECT %s, u.*, 0 FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], "
+            "%s::text[], %s::timestamptz[], %s::bigint[]) u ON CONFLICT (tenant_id, series_uid) DO NOTHING",
+            [tenant_id_current(), *(list(column) for column in zip(*rows, strict=True))],
+        )
+        cursor.execute(
+            "SELECT series_uid, id FROM imaging_series WHERE tenant_id = %s AND series_uid = ANY(%s)",
+            [tenant_id_current(), list(first)],
+        )
+        return dict(cursor.fetchall())
+
+
+INSTANCE_COLUMNS: dict[str, str] = {
+    "id": "bigint", "sop_instance_uid": "text", "sop_class_uid": "text", "transfer_syntax_uid": "text", "series_id": "bigint",
+    "study_id": "bigint", "number": "int", "frames": "int", "rows": "int", "columns": "int", "position": "float8",
+    "key": "text", "size": "bigint", "sha256": "text", "source": "bigint", "received_at": "timestamptz",
+}  # fmt: skip
+
+
+def _instances_insert(batch: Batch, series: dict[str, int]) -> None:
+    if not batch.kept:
+        return
+    rows: list[tuple[Any, ...]] = [
+        (
+            d.item.instance_id, d.facts.sop_instance_uid, d.facts.sop_class_uid, d.facts.transfer_syntax_uid,
+            series[d.facts.series_uid], batch.studies[d.facts.study_uid].id, d.facts.number, d.facts.frames, d.facts.rows,
+            d.facts.columns, d.facts.position, key, d.size, d.sha256, d.item.source, id_time(d.item.instance_id),
+        )
+        for d, key in batch.kept
+    ]  # fmt: skip
+    names = ", ".join(f'"{name}"' for name in INSTANCE_COLUMNS)
+    arrays = ", ".join(f"%s::{kind}[]" for kind in INSTANCE_COLUMNS.values())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO imaging_instance (tenant_id, {names}) SELECT %s, u.* FROM unnest({arrays}) u",  # noqa: S608 constants
+            [tenant_id_current(), *(list(column) for column in zip(*rows, strict=True))],
+        )
+
+
+def _study_touch(study: Study, items: list[Described], batch: Batch, *, now: datetime, quiet: int) -> None:
+    """New images reopen a study and push its quiet time; an AI's own objects don't."""
+    images = [d for d in items if not d.facts.is_derived]
+    batch.derived += [(study.id, d.item.instance_id) for d in items if d.facts.is_derived]
+    if not images:
+        return
+    if study.stored_at is None or study.state == Study.State.COMPLETE:
+        batch.changed.add(study.id)
+    study.state, study.is_from_ai = Study.State.RECEIVING, False
+    study.stored_at = study.stored_at or now
+    study.last_received_at = max(study.last_received_at, *(id_time(d.item.instance_id) for d in images))
+    study.due_at = now + timedelta(seconds=quiet)
+    study.body_part = study.body_part or next((d.facts.body_part for d in images if d.facts.body_part), "")
+    study.save(update_fields=["state", "is_from_ai", "stored_at", "last_received_at", "due_at", "body_part"])
+    sources = {d.item.source for d in images if d.item.source}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO imaging_studysource (tenant_id, id, study_id, association) "
+            "SELECT %s, u.id, %s, u.association FROM unnest(%s::bigint[], %s::bigint[]) u(id, association) "
+            "ON CONFLICT DO NOTHING",
+            [tenant_id_current(), study.id, [id_new() for _ in sources], list(sources)],
+        )
+
+
+def _counts_update(study_ids: list[int]) -> None:
+    """Counts and modalities from the rows themselves, so a replay cannot count twice. Expected count reached: due at once."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE imaging_series s SET number_of_instances = n.count FROM (SELECT series_id, count(*) FROM imaging_instance "
+            "WHERE tenant_id = %s AND study_id = ANY(%s) GROUP BY series_id) n "
+            "WHERE s.tenant_id = %s AND s.id = n.series_id AND s.number_of_instances <> n.count",
+            [tenant_id_current(), study_ids, tenant_id_current()],
+        )
+        cursor.execute(
+            "UPDATE imaging_study t SET number_of_series = n.series, number_of_instances = n.instances, modalities = n.modalities, "
+            "due_at = CASE WHEN t.due_at IS NOT NULL AND n.instances >= t.expected_instances THEN now() ELSE t.due_at END "
+            "FROM (SELECT study_id, count(*) AS series, sum(number_of_instances) AS instances, "
+            "coalesce(left(string_agg(DISTINCT nullif(modality, ''), ',' ORDER BY nullif(modality, '')), 120), '') AS modalities "
+            "FROM imaging_series WHERE tenant_id = %s AND study_id = ANY(%s) GROUP BY study_id) n "
+            "WHERE t.tenant_id = %s AND t.id = n.study_id",
+            [tenant_id_current(), study_ids, tenant_id_current()],
+        )
+
+
+def _use_count(batch: Batch) -> None:
+    size = sum(d.size for d, _ in batch.kept) + sum(item.path.stat().st_size for item, _, _ in batch.aside)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO imaging_storageuse (tenant_id, id, bytes_kept, objects_kept) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT (tenant_id) DO UPDATE SET bytes_kept = imaging_storageuse.bytes_kept + excluded.bytes_kept, "
+            "objects_kept = imaging_storageuse.objects_kept + excluded.objects_kept",
+            [tenant_id_current(), id_new(), size, len(batch.kept) + len(batch.aside)],
+        )
+
+
+def _work_items(batch: Batch, now: datetime) -> None:
+    """One item for each object put aside, and one for each person who came under somebody else's number."""
+    items = [
+        WorkItem(kind=kind, reason=reason, key=_aside_key(item), unique_on=str(item.instance_id), created_at=now)
+        for item, kind, reason in batch.aside
+    ]
+    seen = set()
+    for d, _ in batch.kept:
+        study = batch.studies[d.facts.study_uid]
+        if batch.people[d.facts.sop_instance_uid].is_conflict and study.id not in seen:
+            seen.add(study.id)
+            reason = "another person came under a PatientID that was taken: kept as two patients"
+            items.append(
+                WorkItem(kind="patient-conflict", reason=reason, study=study, unique_on=f"study-{study.id}", created_at=now)
+            )
+    WorkItem.objects.bulk_create(items, ignore_conflicts=True)

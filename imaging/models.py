@@ -1,0 +1,195 @@
+"""Pixels and where they came from: peers, associations, patients, studies, series, instances, orders, work items."""
+
+import uuid
+
+from django.db import models
+
+from journal.wall.models import TenantForeignKey, TenantModel
+
+
+class Node(TenantModel):
+    """A DICOM peer of the hospital. Deny by default: only a listed calling AE may store."""
+
+    ae_title = models.CharField(max_length=16)
+    address = models.GenericIPAddressField(null=True, blank=True)  # null: any address
+    is_store_allowed = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "ae_title"], name="node_ae_once")]
+
+
+class Association(TenantModel):
+    """Our side of one association. `seen_at` is a heartbeat: an open one that stops beating is no longer in flight."""
+
+    calling_ae = models.CharField(max_length=16)
+    called_ae = models.CharField(max_length=16)
+    address = models.GenericIPAddressField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=16, default="open")  # open, released, aborted, lost, refused
+    reason = models.CharField(max_length=120, default="", blank=True)
+    stored = models.PositiveIntegerField(default=0)
+    trace_id = models.CharField(max_length=32, default="", blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant_id", "-started_at"], name="association_by_time")]
+
+
+class Patient(TenantModel):
+    """Keyed by (issuer, PatientID). Without a PatientID the study's UID stands in: unidentified people are never merged.
+
+    `variant` is empty for the first person of a key and a hash of name and birth date for another one who came under the
+    same key: two people, one work item, never one row.
+    """
+
+    uuid = models.UUIDField(default=uuid.uuid4, editable=False)
+    issuer = models.CharField(max_length=64, default="", blank=True)
+    patient_id = models.CharField(max_length=64, default="", blank=True)
+    variant = models.CharField(max_length=64, default="", blank=True)
+    name = models.CharField(max_length=324, default="", blank=True)  # as received, groups separated by =
+    birth_date = models.CharField(max_length=8, default="", blank=True)  # DA as received: may be partial
+    sex = models.CharField(max_length=16, default="", blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant_id", "issuer", "patient_id", "variant"], name="patient_once"),
+            models.UniqueConstraint(fields=["tenant_id", "uuid"], name="patient_uuid_once"),
+        ]
+
+
+class Order(TenantModel):
+    """What a modality worklist answers from; a ServiceRequest, ORM or OMI writes it."""
+
+    accession_number = models.CharField(max_length=64)
+    issuer = models.CharField(max_length=64, default="", blank=True)
+    patient = TenantForeignKey(Patient, models.PROTECT, null=True)
+    status = models.CharField(max_length=16, default="active")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "issuer", "accession_number"], name="order_once")]
+
+
+class Study(TenantModel):
+    """A study as its instances say. `due_at` is when the sweep should look whether it is complete."""
+
+    class State(models.TextChoices):
+        RECEIVING = "receiving"
+        COMPLETE = "complete"
+
+    uuid = models.UUIDField(default=uuid.uuid4, editable=False)
+    study_uid = models.CharField(max_length=64)
+    patient = TenantForeignKey(Patient, models.PROTECT)
+    accession_number = models.CharField(max_length=64, default="", blank=True)
+    accession_issuer = models.CharField(max_length=64, default="", blank=True)
+    study_date = models.CharField(max_length=8, default="", blank=True)
+    study_time = models.CharField(max_length=16, default="", blank=True)
+    utc_offset = models.CharField(max_length=5, default="", blank=True)  # TimezoneOffsetFromUTC, as &ZZXX
+    description = models.CharField(max_length=256, default="", blank=True)
+    referrer = models.CharField(max_length=324, default="", blank=True)
+    body_part = models.CharField(max_length=16, default="", blank=True)
+    patient_age = models.CharField(max_length=4, default="", blank=True)
+    modalities = models.CharField(max_length=120, default="", blank=True)  # sorted, comma separated
+    number_of_series = models.PositiveIntegerField(default=0)
+    number_of_instances = models.PositiveIntegerField(default=0)
+    expected_instances = models.PositiveIntegerField(null=True)  # (0020,1208), when the modality says it
+    state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVING)
+    version = models.PositiveIntegerField(default=0)  # 1 at the first completion, +1 for each later one
+    is_from_ai = models.BooleanField(default=False)  # only AI-made objects so far: never routed
+    trace_id = models.CharField(max_length=32, default="", blank=True)
+    first_received_at = models.DateTimeField()
+    last_received_at = models.DateTimeField()
+    stored_at = models.DateTimeField(null=True)  # rows of the first instance committed
+    completed_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant_id", "study_uid"], name="study_uid_once"),
+            models.UniqueConstraint(fields=["tenant_id", "uuid"], name="study_uuid_once"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant_id", "-first_received_at", "-id"], name="study_by_arrival"),
+            models.Index(fields=["tenant_id", "patient"], name="study_by_patient"),
+            models.Index(fields=["due_at"], name="study_due", condition=models.Q(due_at__isnull=False)),
+        ]
+
+
+class StudySource(TenantModel):
+    """Which associations brought images of a study, so that completion can wait for one that is still open."""
+
+    study = TenantForeignKey(Study, models.CASCADE)
+    association = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "study", "association"], name="study_source_once")]
+
+
+class Series(TenantModel):
+    series_uid = models.CharField(max_length=64)
+    study = TenantForeignKey(Study, models.CASCADE)
+    modality = models.CharField(max_length=16, default="", blank=True)
+    number = models.IntegerField(null=True)
+    description = models.CharField(max_length=256, default="", blank=True)
+    body_part = models.CharField(max_length=16, default="", blank=True)
+    laterality = models.CharField(max_length=2, default="", blank=True)
+    manufacturer = models.CharField(max_length=64, default="", blank=True)
+    number_of_instances = models.PositiveIntegerField(default=0)
+    first_received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "series_uid"], name="series_uid_once")]
+        indexes = [models.Index(fields=["tenant_id", "study"], name="series_by_study")]
+
+
+class Instance(TenantModel):
+    """One object: where its bytes lie and what they are. Written in bulk by the index worker, never one by one."""
+
+    sop_instance_uid = models.CharField(max_length=64)
+    sop_class_uid = models.CharField(max_length=64)
+    transfer_syntax_uid = models.CharField(max_length=64)
+    series = TenantForeignKey(Series, models.CASCADE)
+    study = TenantForeignKey(Study, models.CASCADE)
+    number = models.IntegerField(null=True)
+    frames = models.PositiveIntegerField(default=1)
+    rows = models.PositiveIntegerField(null=True)
+    columns = models.PositiveIntegerField(null=True)
+    position = models.FloatField(null=True)  # of the slice along its normal, mm
+    key = models.CharField(max_length=160)
+    size = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)  # of the file as kept
+    source = models.BigIntegerField(default=0)  # association, or 0 for the web door
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "sop_instance_uid"], name="instance_uid_once")]
+        indexes = [
+            models.Index(fields=["tenant_id", "series", "number"], name="instance_by_series"),
+            models.Index(fields=["tenant_id", "study"], name="instance_by_study"),
+        ]
+
+
+class StorageUse(TenantModel):
+    """Bytes kept for a hospital; one row, kept by the index worker, read by the quota check."""
+
+    bytes_kept = models.BigIntegerField(default=0)
+    objects_kept = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id"], name="storage_use_once")]
+
+
+class WorkItem(TenantModel):
+    """Something a person must decide: a duplicate that differs, a patient conflict, an object that cannot be read."""
+
+    kind = models.CharField(max_length=32)
+    reason = models.CharField(max_length=200)  # our words, never a value from the object
+    study = TenantForeignKey(Study, models.SET_NULL, null=True)
+    key = models.CharField(max_length=160, default="", blank=True)
+    unique_on = models.CharField(max_length=64)  # a replay must not make a second one
+    created_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "kind", "unique_on"], name="work_item_once")]
+        indexes = [models.Index(fields=["tenant_id", "resolved_at", "-id"], name="work_item_open")]

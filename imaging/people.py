@@ -1,0 +1,70 @@
+"""Which Patient row an object belongs to. Two people under one number stay two people, with a work item."""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from imaging.describe import InstanceFacts, PatientFacts
+from imaging.models import Patient
+
+Key = tuple[str, str, str]  # issuer, patient id, variant
+
+
+@dataclass(frozen=True)
+class Person:
+    """The row chosen for one object; `is_conflict` when the key was somebody else's before."""
+
+    id: int
+    is_conflict: bool
+
+
+def _plain(name: str) -> str:
+    """A name for comparison: the first group, without case, accents and empty components."""
+    text = unicodedata.normalize("NFKD", name.split("=")[0]).casefold()
+    return "^".join("".join(c for c in part if c.isalnum()) for part in text.split("^")).rstrip("^")
+
+
+def is_same_person(a: PatientFacts | Patient, b: PatientFacts | Patient) -> bool:
+    """Nothing that both state differs: name and birth date (an empty one states nothing)."""
+    pairs = ((_plain(a.name), _plain(b.name)), (a.birth_date, b.birth_date))
+    return all(x == y for x, y in pairs if x and y)
+
+
+def _variant(facts: InstanceFacts) -> str:
+    """For an object without a PatientID the study stands in: unidentified people are never merged."""
+    if facts.patient.patient_id:
+        return ""
+    return "study-" + hashlib.sha256(facts.study_uid.encode()).hexdigest()[:40]
+
+
+def _conflict_variant(patient: PatientFacts) -> str:
+    return "person-" + hashlib.sha256(f"{_plain(patient.name)}|{patient.birth_date}".encode()).hexdigest()[:40]
+
+
+def patients_resolve(*, objects: Iterable[InstanceFacts]) -> dict[str, Person]:
+    """Find or make the patients of these objects, in the scope and transaction of the caller. Keyed by SOP Instance UID.
+
+    Called by the one index worker of a volume, so a select and an insert cannot race.
+    """
+    objects = list(objects)
+    numbers = {facts.patient.patient_id for facts in objects}
+    rows = {(p.issuer, p.patient_id, p.variant): p for p in Patient.objects.filter(patient_id__in=numbers)}
+    new: dict[Key, Patient] = {}
+    found: dict[str, tuple[Key, bool]] = {}
+    for facts in objects:
+        patient = facts.patient
+        key = (patient.issuer, patient.patient_id, _variant(facts))
+        first = rows.get(key) or new.get(key)
+        is_conflict = first is not None and not is_same_person(first, patient)
+        if is_conflict:
+            key = (patient.issuer, patient.patient_id, _conflict_variant(patient))
+        if key not in rows and key not in new:
+            new[key] = Patient(
+                issuer=patient.issuer, patient_id=patient.patient_id, variant=key[2], name=patient.name,
+                birth_date=patient.birth_date, sex=patient.sex,
+            )  # fmt: skip
+        found[facts.sop_instance_uid] = (key, is_conflict)
+    Patient.objects.bulk_create(new.values())
+    rows |= new
+    return {uid: Person(id=rows[key].id, is_conflict=is_conflict) for uid, (key, is_conflict) in found.items()}

@@ -1,0 +1,96 @@
+"""Reading pixels' rows: what upper floors may ask of imaging."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from django.db.models import Q
+
+from imaging.models import Association, Instance, Node, Series, Study, StudySource, WorkItem
+from imaging.storage import object_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceFacts:
+    """One image as the study page needs it."""
+
+    instance_id: int
+    sop_instance_uid: str
+    path: Path
+    frames: int
+
+
+def study_get(*, study_id: int) -> Study:
+    return Study.objects.select_related("patient").get(id=study_id)
+
+
+def study_by_uuid(*, uuid: object) -> Study | None:
+    return Study.objects.select_related("patient").filter(uuid=uuid).first()
+
+
+def study_by_uid(*, study_uid: str) -> Study | None:
+    return Study.objects.select_related("patient").filter(study_uid=study_uid).first()
+
+
+def series_of(*, study_id: int) -> list[Series]:
+    """In the order people expect: by number, then by arrival."""
+    return list(Series.objects.filter(study_id=study_id).order_by("number", "id"))
+
+
+def slices_of(*, series_id: int) -> list[SliceFacts]:
+    """Every instance of a series along its normal, else by number; values only."""
+    rows = (
+        Instance.objects.filter(series_id=series_id)
+        .order_by("position", "number", "id")
+        .values_list("id", "sop_instance_uid", "key", "frames")
+    )
+    return [SliceFacts(instance_id=i, sop_instance_uid=uid, path=object_path(key), frames=frames) for i, uid, key, frames in rows]
+
+
+def calling_aes_of(*, study_id: int) -> set[str]:
+    """Who sent this study."""
+    sources = StudySource.objects.filter(study_id=study_id).values("association")
+    return set(Association.objects.filter(id__in=sources).values_list("calling_ae", flat=True))
+
+
+def associations_recent(*, limit: int = 50) -> list[Association]:
+    return list(Association.objects.order_by("-started_at")[:limit])
+
+
+def nodes() -> list[Node]:
+    return list(Node.objects.order_by("ae_title"))
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """A page of the worklist and where the next one begins."""
+
+    studies: list[Study]
+    older: str  # opaque; empty on the last page
+
+
+def studies_page(*, before: str = "", size: int = 50) -> StudyPage:
+    """Newest arrivals first, by keyset, so a page stays exact while studies arrive. A malformed cursor is the first page."""
+    rows = Study.objects.select_related("patient").filter(number_of_instances__gt=0)
+    cursor = _cursor_read(before)
+    if cursor is not None:
+        at, study_id = cursor
+        rows = rows.filter(Q(first_received_at__lt=at) | Q(first_received_at=at, id__lt=study_id))
+    found = list(rows.order_by("-first_received_at", "-id")[: size + 1])
+    older = f"{found[size - 1].first_received_at.timestamp():.6f}.{found[size - 1].id}" if len(found) > size else ""
+    return StudyPage(studies=found[:size], older=older)
+
+
+def _cursor_read(text: str) -> tuple[datetime, int] | None:
+    parts = text.split(".")
+    if len(parts) != 3 or not all(part.isdigit() and len(part) < 20 for part in parts):
+        return None
+    try:
+        seconds = datetime.fromtimestamp(int(parts[0]), tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return seconds + timedelta(microseconds=int(parts[1][:6].ljust(6, "0"))), int(parts[2])
+
+
+def work_items_open() -> list[WorkItem]:
+    return list(WorkItem.objects.filter(resolved_at=None).order_by("-id")[:200])

@@ -1,0 +1,52 @@
+"""The Celery app: queues, the beat table, and the DIMSE listener as a bootstep of the worker (`--dimse HOST:PORT`)."""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_init
+from django.conf import settings
+
+from fhirapi.validation import models_warm
+from imaging.dimse.bootstep import add_dimse_option
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "medhub.settings")
+
+app = Celery("medhub")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["journal", "imaging", "ai"])
+
+
+@worker_init.connect
+def warm(sender: Any, **_: Any) -> None:
+    """Build what a first report would wait for, before the pool forks; workers that only receive don't need it."""
+    if "default" in sender.app.amqp.queues.consume_from:
+        models_warm()
+
+
+QUEUES = ("ingest", "dispatch", "delivery", "default")
+
+# Where the listener finds what it may call: a door makes one domain call per event.
+app.conf.medhub_dimse = {
+    "admit": "imaging.associations.association_admit",
+    "receive": "imaging.ingest.instance_receive",
+    "alive": "imaging.associations.associations_alive",
+    "ended": "imaging.associations.association_end",
+    "thread_end": "imaging.associations.thread_end",
+}
+add_dimse_option(app)
+
+
+def beat_table(seconds: float) -> dict[str, dict[str, object]]:
+    """Sweeps find what a lost message left behind; they hold no state of their own."""
+    every = timedelta(seconds=seconds)
+    return {
+        "deliveries": {"task": "journal.tasks.deliveries_sweep", "schedule": every},
+        "studies": {"task": "imaging.tasks.studies_sweep", "schedule": timedelta(seconds=min(seconds, 1))},
+        "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
+        "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(seconds=5)},
+    }
+
+
+app.conf.beat_schedule = beat_table(settings.MEDHUB_SWEEP_SECONDS)

@@ -1,0 +1,82 @@
+"""Two hospitals with people, keys, AE titles, a node, the built-in connection and one rule. Running it again changes nothing."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ai.services import connection_create, rule_set
+from billing.entitlements import entitlement_set
+from imaging.nodes import node_add
+from journal.wall.scope import tenant_scope
+from medhub.stack import Ports
+from tenants import selectors, services
+from tenants.models import Role, Tenant
+
+PASSWORD = "demo-password-1"  # noqa: S105 printed on the screen: these hospitals hold a phantom
+QUIET_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class DemoHospital:
+    slug: str
+    name: str
+    time_zone: str
+    called_ae: str
+    calling_ae: str
+
+
+MERCY = DemoHospital("mercy", "Mercy General", "America/Chicago", "MEDHUB_MERCY", "MERCY_CT1")
+OLAF = DemoHospital("st-olaf", "St. Olaf", "America/New_York", "MEDHUB_OLAF", "OLAF_CT1")
+
+
+def hospital_seed(hospital: DemoHospital) -> Tenant:
+    """The hospital with everything that the walk of a study needs."""
+    tenant = services.tenant_create(
+        slug=hospital.slug, name=hospital.name, time_zone=hospital.time_zone, quiet_seconds=QUIET_SECONDS
+    )
+    services.called_ae_set(tenant=tenant, ae_title=hospital.called_ae)
+    for role in Role.values:
+        services.member_create(
+            tenant=tenant, email=f"{role}@{hospital.slug}.example", password=PASSWORD, role=role, name=role.title()
+        )
+    with tenant_scope(tenant.id):
+        node_add(ae_title=hospital.calling_ae)
+        entitlement_set(state="active")
+        rule_set(
+            name="Chest CT to the lung density mask", connection=connection_create(platform="medhub-quantify"),
+            algorithm="lung-density-mask", conditions=[{"fact": "modality", "is": ["CT"]}],
+        )  # fmt: skip
+    return tenant
+
+
+def token_of(tenant: Tenant, before: str) -> str:
+    """The key that demo.json named last time while it still works, else a new one."""
+    holder = selectors.token_holder(text=before) if before else None
+    if holder is not None and holder.tenant_id == tenant.id:
+        return before
+    return services.token_create(tenant=tenant, name="demo", role="integrator")
+
+
+def facts_before(path: Path) -> dict[str, Any]:
+    """What the last run wrote, or nothing."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def hospital_facts(hospital: DemoHospital, *, token: str, ports: Ports) -> dict[str, Any]:
+    """One hospital's block of .medhub/demo.json."""
+    base = f"http://localhost:{ports.http}/t/{hospital.slug}"
+    return {
+        "portal": f"{base}/",
+        "fhir": f"{base}/fhir/r4",
+        "dicomweb": f"{base}/dicomweb",
+        "dimse": {
+            "host": "127.0.0.1", "port": ports.dimse, "called_ae": hospital.called_ae, "calling_ae": hospital.calling_ae,
+        },
+        "token": token,
+        "users": [{"email": f"{role}@{hospital.slug}.example", "password": PASSWORD, "role": role} for role in Role.values],
+    }  # fmt: skip

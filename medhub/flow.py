@@ -1,0 +1,15 @@
+"""THE MAP: which event calls whom. Dotted paths, so nobody imports upwards; journal.outbox delivers each pair on its own."""
+
+FLOW: dict[str, tuple[str, ...]] = {
+    "study.completed": (
+        "fhirapi.projections.imaging_study_project",
+        "ai.routing.study_route",
+    ),
+    "study.changed": ("fhirapi.projections.imaging_study_project",),
+    "derived.received": ("fhirapi.projections.imaging_study_project",),
+    "result.received": ("ai.reports.report_issue",),
+    "report.issued": ("fhirapi.projections.diagnostic_report_project",),
+    # Their subscribers come with orders, worklists and merges (the FHIR-connected issue).
+    "order.changed": (),
+    "patient.merged": (),
+}

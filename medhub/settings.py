@@ -1,0 +1,229 @@
+"""One settings file, all from the environment; the defaults are the embedded one-machine install (docs/settings.md lists them)."""
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from medhub.embedded import Home
+from medhub.env import env_bool, env_float, env_int, env_list, env_secret, env_text
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+MEDHUB_HOME = Path(os.environ.setdefault("MEDHUB_HOME", str(BASE_DIR / ".medhub")))
+HOME = Home(MEDHUB_HOME)
+
+DEBUG = env_bool("MEDHUB_DEBUG", False)
+SECRET_KEY = env_secret("MEDHUB_SECRET_KEY")
+if not SECRET_KEY:
+    if env_bool("MEDHUB_PRODUCTION", False):
+        raise ImproperlyConfigured("MEDHUB_SECRET_KEY (or MEDHUB_SECRET_KEY_FILE) is required in production")
+    SECRET_KEY = HOME.secret("secret_key", lambda: secrets.token_urlsafe(48))
+ALLOWED_HOSTS = env_list("MEDHUB_HOSTS", "localhost,127.0.0.1,[::1]")
+
+# --- what is wired to what -------------------------------------------------------------------------------------------
+MEDHUB_FLOW = "medhub.flow.FLOW"
+MEDHUB_NUDGE = "journal.tasks.delivery_nudge"
+MEDHUB_HEARTBEAT_SECONDS = env_float("MEDHUB_HEARTBEAT_SECONDS", 20)  # an association that missed four beats is gone
+MEDHUB_LEASE_SECONDS = env_float("MEDHUB_LEASE_SECONDS", 60)
+MEDHUB_SWEEP_SECONDS = env_float("MEDHUB_SWEEP_SECONDS", 5)
+MEDHUB_BACKOFF_UNIT_SECONDS = env_float("MEDHUB_BACKOFF_UNIT_SECONDS", 1)
+MEDHUB_OBJECTS = Path(env_text("MEDHUB_OBJECTS", str(MEDHUB_HOME / "objects")))
+MEDHUB_MAX_OBJECT_BYTES = env_int("MEDHUB_MAX_OBJECT_BYTES", 4 * 1024**3)
+MEDHUB_MAX_REQUEST_BYTES = env_int("MEDHUB_MAX_REQUEST_BYTES", 16 * 1024**3)
+MEDHUB_DIMSE_PORT = env_int("MEDHUB_DIMSE_PORT", 11112)
+QUANTIFY_URL = env_text("QUANTIFY_URL", "http://127.0.0.1:8301")
+QUANTIFY_KEY = env_secret("QUANTIFY_KEY") or HOME.secret("quantify_key", lambda: secrets.token_urlsafe(32))
+EGRESS_ALLOW = env_list("EGRESS_ALLOW", "127.0.0.1:8301")
+
+# --- Django ----------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "allauth",
+    "allauth.account",
+    "csp",
+    "django_htmx",
+    "journal",
+    "tenants",
+    "billing",
+    "imaging",
+    "ai",
+    "fhirapi",
+    "portal",
+    "medhub",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+ROOT_URLCONF = "medhub.urls"
+WSGI_APPLICATION = "medhub.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.nav.nav",
+            ],
+            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "django.templatetags.tz"],
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+
+
+# --- database: one server, three roles -------------------------------------------------------------------------------
+def _database(variable: str, role: str) -> dict[str, Any]:
+    url = env_secret(variable)
+    if url:
+        return dict(dj_database_url.parse(url))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": env_text("MEDHUB_DB_NAME", "medhub"),
+        "USER": role,
+        "HOST": str(HOME.sockets),
+        "PORT": "5432",
+    }
+
+
+DATABASES: dict[str, Any] = {
+    "default": _database("DATABASE_URL", "medhub_app"),
+    "owner": _database("DATABASE_OWNER_URL", "medhub_owner"),
+    "sweep": _database("DATABASE_SWEEP_URL", "medhub_sweep"),
+}
+DATABASES["default"]["CONN_MAX_AGE"] = 600
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["sweep"]["CONN_MAX_AGE"] = 600
+DATABASES["sweep"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"]["TEST"] = {"MIRROR": "owner"}
+DATABASES["sweep"]["TEST"] = {"MIRROR": "owner"}
+
+# --- Celery ----------------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or f"redis+socket://{HOME.sockets}/redis.sock"
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {"visibility_timeout": 600, "socket_connect_timeout": 2, "socket_timeout": 5}
+    if CELERY_BROKER_URL.startswith("redis")
+    else {"confirm_publish": True}
+)
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_TIMEZONE = "UTC"
+if CELERY_BROKER_URL.startswith("amqp"):
+    CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
+    CELERY_WORKER_DETECT_QUORUM_QUEUES = True
+
+# --- people ----------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "tenants.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"  # mandatory once the sign-up pages are there
+ACCOUNT_ADAPTER = "portal.accounts.AccountAdapter"
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_PREVENT_ENUMERATION = True
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
+LOGIN_URL = "/accounts/login/"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env_bool("MEDHUB_HTTPS", False)
+SECURE_HSTS_SECONDS = 31_536_000 if SESSION_COOKIE_SECURE else 0
+CSRF_FAILURE_VIEW = "portal.views.home.csrf_failure"
+SECURE_REFERRER_POLICY = "no-referrer"
+X_FRAME_OPTIONS = "DENY"
+EMAIL_BACKEND = env_text("MEDHUB_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- static files ----------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = MEDHUB_HOME / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = not env_bool("MEDHUB_PRODUCTION", False)  # no collectstatic in a demo
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Vendored files carry their version in the name; a manifest would want the source maps that we don't ship.
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+
+# --- machines --------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],  # each door names its own
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "UNAUTHENTICATED_USER": None,
+}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "medhub.logs.LineFormatter"}},
+    "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["out"], "level": env_text("MEDHUB_LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django.server": {"level": "ERROR"},
+        "httpx": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+    },
+}
+SILENCED_SYSTEM_CHECKS: list[str] = []

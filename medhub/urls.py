@@ -1,0 +1,21 @@
+"""Who is mounted where. Each door's own addresses are in its app."""
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import include, path
+
+from medhub.health import health_report
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """For load balancers and the operator: no hospital's data, only whether the parts answer."""
+    report = health_report()
+    return JsonResponse(report, status=200 if report["ok"] else 503)
+
+
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("accounts/", include("allauth.urls")),
+    path("t/<slug:slug>/fhir/r4/", include("fhirapi.urls")),
+    path("t/<slug:slug>/dicomweb/", include("imaging.dicomweb.urls")),
+    path("", include("portal.urls")),
+]

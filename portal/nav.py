@@ -1,0 +1,39 @@
+"""The pages of a hospital that a role may open, in order."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from tenants.permissions import is_allowed
+
+
+@dataclass(frozen=True)
+class NavItem:
+    url: str
+    label: str
+    is_here: bool
+
+
+def nav_items(request: HttpRequest) -> list[NavItem]:
+    """Nothing outside a hospital; inside, only what the role opens."""
+    tenant, role = getattr(request, "tenant", None), getattr(request, "role", "")
+    if tenant is None or request.resolver_match is None:
+        return []
+    here = request.resolver_match.url_name
+    pages = (
+        ("worklist", "study.read", _("Worklist"), {"worklist", "study"}),
+        ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
+        ("attention", "delivery.manage", _("Needs attention"), {"attention"}),
+    )
+    return [
+        NavItem(url=reverse(name, args=[tenant.slug]), label=label, is_here=here in names)
+        for name, capability, label, names in pages
+        if is_allowed(role=role, capability=capability)
+    ]
+
+
+def nav(request: HttpRequest) -> dict[str, list[NavItem]]:
+    """Context processor."""
+    return {"nav": nav_items(request)}

@@ -1,0 +1,20 @@
+"""Addresses of the pages. A hospital's are under /t/<slug>/; nothing in them says anything about a patient."""
+
+from django.urls import path
+
+from portal.views import attention, home, hospital, study, worklist
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("t/<slug:slug>/", hospital.hospital, name="hospital"),
+    path("t/<slug:slug>/worklist", worklist.worklist, name="worklist"),
+    path("t/<slug:slug>/worklist/rows", worklist.worklist_rows, name="worklist-rows"),
+    path("t/<slug:slug>/studies/<uuid:uuid>", study.study, name="study"),
+    path("t/<slug:slug>/studies/<uuid:uuid>/complete", study.study_force, name="study-complete"),
+    path(
+        "t/<slug:slug>/studies/<uuid:uuid>/series/<int:series_id>/<int:number>.png", study.study_slice, name="study-slice"
+    ),
+    path("t/<slug:slug>/attention", attention.attention, name="attention"),
+    path("t/<slug:slug>/attention/deliveries/<int:delivery_id>", attention.letter_resend, name="letter-resend"),
+    path("t/<slug:slug>/attention/jobs/<int:job_id>", attention.job_again, name="job-resend"),
+]

@@ -1,0 +1,41 @@
+"""What a person must look at: dead letters and failed jobs with resend, work items from ingest."""
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from ai.dispatch import job_resend
+from ai.selectors import jobs_stuck
+from imaging.selectors import work_items_open
+from journal.audit import audit_record
+from journal.outbox import dead_letters, delivery_resend
+from portal.words import StateWords
+from tenants.doors import HospitalRequest, hospital_page
+
+
+@hospital_page("delivery.manage")
+def attention(request: HospitalRequest) -> HttpResponse:
+    jobs = [(job, StateWords("bad" if job.state != "refused" else "note", _words(job.state), job.reason)) for job in jobs_stuck()]
+    context = {"letters": dead_letters(), "jobs": jobs, "items": work_items_open()}
+    return render(request, "portal/attention.html", context)
+
+
+def _words(state: str) -> str:
+    return {"failed": _("failed"), "refused": _("not sent"), "quarantined": _("answer kept back")}.get(state, state)
+
+
+@require_POST
+@hospital_page("delivery.manage")
+def letter_resend(request: HospitalRequest, delivery_id: int) -> HttpResponse:
+    delivery_resend(delivery_id=delivery_id)
+    audit_record(actor=request.actor, action="delivery.resend", object_type="Delivery", object_id=str(delivery_id))
+    return redirect("attention", slug=request.tenant.slug)
+
+
+@require_POST
+@hospital_page("delivery.manage")
+def job_again(request: HospitalRequest, job_id: int) -> HttpResponse:
+    job_resend(job_id=job_id)
+    audit_record(actor=request.actor, action="job.resend", object_type="Job", object_id=str(job_id))
+    return redirect("attention", slug=request.tenant.slug)

@@ -1,0 +1,105 @@
+"""Whose it is: hospitals, people and the directory that the doors read before a scope exists. No clinical data here."""
+
+import uuid
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from journal.wall.ids import id_new
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **extra: Any) -> "User":
+        user = self.model(email=self.normalize_email(email).lower(), **extra)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person, member of any number of hospitals. Signs in by e-mail."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    email = models.EmailField(_("e-mail"), unique=True)
+    name = models.CharField(_("name"), max_length=120, blank=True)
+    is_staff = models.BooleanField(default=False)
+    is_active = models.BooleanField(default=True)
+    date_joined = models.DateTimeField(default=timezone.now)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Tenant(models.Model):
+    """A hospital: bigint inside, uuid and slug outside."""
+
+    id = models.BigIntegerField(primary_key=True, default=id_new, editable=False)
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=120)
+    time_zone = models.CharField(max_length=64, default="UTC")
+    quiet_seconds = models.PositiveSmallIntegerField(default=60)
+    quota_bytes = models.BigIntegerField(default=2 * 1024**4)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Role(models.TextChoices):
+    OWNER = "owner", _("Owner (CIO)")
+    ADMIN = "admin", _("Administrator")
+    RADIOLOGIST = "radiologist", _("Radiologist")
+    INTEGRATOR = "integrator", _("Integrator")
+    AUDITOR = "auditor", _("Auditor")
+    BILLING = "billing", _("Billing")
+
+
+class Membership(models.Model):
+    """A person's role in one hospital."""
+
+    id = models.BigIntegerField(primary_key=True, default=id_new, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    user = models.ForeignKey(User, models.CASCADE)
+    role = models.CharField(max_length=16, choices=Role.choices)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant", "user"], name="membership_once")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class ApiToken(models.Model):
+    """A machine's key. Only its SHA-256 is kept: 32 random bytes need no slow hash."""
+
+    id = models.BigIntegerField(primary_key=True, default=id_new, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    name = models.CharField(max_length=80)
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.INTEGRATOR)
+    prefix = models.CharField(max_length=12)
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class CalledAE(models.Model):
+    """Our AE titles: the called title of an association names the hospital (PS3.8 9.3.2)."""
+
+    ae_title = models.CharField(max_length=16, primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+
+    def __str__(self) -> str:
+        return self.ae_title

@@ -1,0 +1,18 @@
+"""One table: role -> capabilities. Doors ask `is_allowed`; nothing else decides who may do what inside a hospital."""
+
+CAPABILITIES: dict[str, frozenset[str]] = {
+    "owner": frozenset({
+        "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "delivery.manage", "audit.read",
+    }),
+    "admin": frozenset({
+        "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "delivery.manage",
+    }),
+    "radiologist": frozenset({"hospital.view", "study.read", "report.read"}),
+    "integrator": frozenset({"hospital.view", "fhir.read", "dicom.store", "node.manage", "delivery.manage"}),
+    "auditor": frozenset({"hospital.view", "audit.read"}),
+    "billing": frozenset({"hospital.view"}),
+}  # fmt: skip
+
+
+def is_allowed(*, role: str, capability: str) -> bool:
+    return capability in CAPABILITIES.get(role, frozenset())

@@ -1,0 +1,62 @@
+"""Reading the directory: what the doors ask before a scope exists. Each answers with ids, never with clinical data."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from tenants.models import ApiToken, CalledAE, Membership, Tenant
+from tenants.services import token_digest
+
+
+@dataclass(frozen=True)
+class TokenHolder:
+    """Whom a bearer token stands for."""
+
+    token_id: int
+    tenant_id: int
+    slug: str
+    role: str
+
+
+def tenant_get(*, tenant_id: int) -> Tenant:
+    return Tenant.objects.get(id=tenant_id)
+
+
+def token_holder(*, text: str) -> TokenHolder | None:
+    """The holder of a live key of an active hospital, or None."""
+    token = (
+        ApiToken.objects.select_related("tenant")
+        .filter(digest=token_digest(text), revoked_at=None, tenant__is_active=True)
+        .first()
+    )
+    if token is None:
+        return None
+    return TokenHolder(token_id=token.id, tenant_id=token.tenant_id, slug=token.tenant.slug, role=token.role)
+
+
+def membership_get(*, user_id: UUID, slug: str) -> Membership | None:
+    """This person's membership in this hospital; None for strangers and for hospitals that don't exist alike."""
+    return (
+        Membership.objects.select_related("tenant")
+        .filter(user_id=user_id, tenant__slug=slug, tenant__is_active=True)
+        .first()
+    )
+
+
+def memberships_of(*, user_id: UUID) -> list[Membership]:
+    return list(
+        Membership.objects.select_related("tenant").filter(user_id=user_id, tenant__is_active=True).order_by("tenant__name")
+    )
+
+
+def tenant_of_ae(*, ae_title: str) -> Tenant | None:
+    """The hospital that our AE title belongs to."""
+    called = CalledAE.objects.select_related("tenant").filter(ae_title=ae_title, tenant__is_active=True).first()
+    return called.tenant if called else None
+
+
+def tenant_ids() -> list[int]:
+    return list(Tenant.objects.filter(is_active=True).values_list("id", flat=True))
+
+
+def called_aes(*, tenant_id: int) -> list[str]:
+    return list(CalledAE.objects.filter(tenant_id=tenant_id).order_by("ae_title").values_list("ae_title", flat=True))

@@ -1,0 +1,50 @@
+"""Making hospitals, people, keys and AE titles. Called by commands and, later, by the sign-up pages."""
+
+import hashlib
+import secrets
+
+from django.db import transaction
+
+from tenants.models import ApiToken, CalledAE, Membership, Tenant, User
+
+
+def tenant_create(*, slug: str, name: str, time_zone: str, quiet_seconds: int = 60) -> Tenant:
+    """Make a hospital, or bring the one with this slug up to date (idempotent)."""
+    tenant, _ = Tenant.objects.update_or_create(
+        slug=slug, defaults={"name": name, "time_zone": time_zone, "quiet_seconds": quiet_seconds}
+    )
+    return tenant
+
+
+@transaction.atomic
+def member_create(*, tenant: Tenant, email: str, password: str, role: str, name: str = "") -> User:
+    """Give a person a role; the person is made if new, and the password set only then."""
+    user = User.objects.filter(email=email.lower()).first()
+    if user is None:
+        user = User.objects.create_user(email=email, password=password, name=name)
+    Membership.objects.update_or_create(tenant=tenant, user=user, defaults={"role": role})
+    return user
+
+
+def token_create(*, tenant: Tenant, name: str, role: str = "integrator") -> str:
+    """A new key; its text is returned this once and never kept."""
+    text = f"mh_{secrets.token_urlsafe(32)}"
+    ApiToken.objects.create(tenant=tenant, name=name, role=role, prefix=text[:10], digest=token_digest(text))
+    return text
+
+
+def token_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def called_ae_set(*, tenant: Tenant, ae_title: str) -> None:
+    """Give a hospital one of our AE titles. Raises AETitleTakenError if another hospital holds it."""
+    holder = CalledAE.objects.filter(ae_title=ae_title).first()
+    if holder is None:
+        CalledAE.objects.create(ae_title=ae_title, tenant=tenant)
+    elif holder.tenant_id != tenant.id:
+        raise AETitleTakenError(ae_title)
+
+
+class AETitleTakenError(Exception):
+    """The AE title belongs to another hospital."""

@@ -1,0 +1,92 @@
+"""Fixtures for every test: two fresh hospitals on a real database. Tests commit for real; isolation is the wall's own job."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+PASSWORD = "correct horse battery 1"  # noqa: S105 test people only
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_blocker: Any, django_db_modify_db_settings: None
+) -> Iterator[None]:
+    """One database a pytest process: made and migrated by the owner, used by the app and sweep roles."""
+    from django.db import connections
+    from django.test.utils import setup_databases
+
+    from tenants.directory import directory_grant
+
+    with django_db_blocker.unblock():
+        # Not torn down: threads may still hold connections, and the next run makes it anew.
+        setup_databases(verbosity=0, interactive=False, serialized_aliases=[])
+        directory_grant()
+    yield
+    connections.close_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The whole session may use the database: every test works in hospitals of its own and needs no rollback."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@dataclass
+class Hospital:
+    tenant: Any
+    slug: str
+    token: str
+    called_ae: str
+    calling_ae: str
+    members: dict[str, Any] = field(default_factory=dict)
+
+    def scope(self) -> AbstractContextManager[None]:
+        from journal.wall.scope import tenant_scope
+
+        return tenant_scope(self.tenant.id)
+
+    def member(self, role: str) -> Any:
+        """A person of this role, made when first asked for."""
+        from tenants import services
+
+        if role not in self.members:
+            self.members[role] = services.member_create(
+                tenant=self.tenant, email=f"{role}@{self.slug}.example", password=PASSWORD, role=role
+            )
+        return self.members[role]
+
+    @property
+    def auth(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
+
+def hospital_make(name: str) -> Hospital:
+    from imaging.models import Node
+    from journal.wall.scope import tenant_scope
+    from tenants import services
+
+    mark = secrets.token_hex(4)
+    tenant = services.tenant_create(slug=f"{name}-{mark}", name=name.title(), time_zone="America/Chicago", quiet_seconds=0)
+    called, calling = f"{name[:6].upper()}{mark}", f"CT{mark}"
+    services.called_ae_set(tenant=tenant, ae_title=called)
+    with tenant_scope(tenant.id):
+        Node.objects.create(ae_title=calling)
+    token = services.token_create(tenant=tenant, name="test", role="integrator")
+    return Hospital(tenant=tenant, slug=tenant.slug, token=token, called_ae=called, calling_ae=calling)
+
+
+@pytest.fixture
+def mercy() -> Hospital:
+    """The hospital under test."""
+    return hospital_make("mercy")
+
+
+@pytest.fixture
+def olaf() -> Hospital:
+    """The other hospital, whose rows nobody of mercy may see."""
+    return hospital_make("olaf")

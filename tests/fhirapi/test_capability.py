@@ -1,0 +1,133 @@
+"""The CapabilityStatement and the conformance page: each line is true, and nothing that is there is left out."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fhir.resources.R4B import get_fhir_model_class
+
+from fhirapi.projections import diagnostic_report_project, imaging_study_project
+from fhirapi.registry import COMMON, COUNT_DEFAULT, COUNT_MAX, PREFIXES, SORTS, TYPES
+from tests.conftest import Hospital
+from tests.fhirapi.conftest import Fhir, event, report_make, study_make
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance" / "fhir.md"
+
+# Where a reader of the R4 specification would look for each parameter's value; written here a second time on purpose.
+ELEMENTS = {
+    ("Patient", "identifier"): "identifier.0.value",
+    ("ImagingStudy", "identifier"): "identifier.1.value",
+    ("ImagingStudy", "patient"): "subject.reference",
+    ("ImagingStudy", "subject"): "subject.reference",
+    ("ImagingStudy", "status"): "status",
+    ("ImagingStudy", "modality"): "series.0.modality.code",
+    ("DiagnosticReport", "identifier"): "identifier.0.value",
+    ("DiagnosticReport", "patient"): "subject.reference",
+    ("DiagnosticReport", "subject"): "subject.reference",
+    ("DiagnosticReport", "status"): "status",
+    ("DiagnosticReport", "category"): "category.1.coding.0.code",
+    ("DiagnosticReport", "code"): "code.coding.0.code",
+    ("DiagnosticReport", "result"): "result.1.reference",
+    ("DiagnosticReport", "performer"): "performer.0.reference",
+    ("Observation", "identifier"): "identifier.0.value",
+    ("Observation", "patient"): "subject.reference",
+    ("Observation", "subject"): "subject.reference",
+    ("Observation", "status"): "status",
+    ("Observation", "category"): "category.0.coding.0.code",
+    ("Observation", "code"): "code.coding.0.code",
+    ("Observation", "part-of"): "partOf.0.reference",
+    ("Observation", "derived-from"): "derivedFrom.0.reference",
+    ("Observation", "device"): "device.reference",
+    ("Observation", "performer"): "performer.0.reference",
+    ("Device", "identifier"): "identifier.0.value",
+    ("Device", "status"): "status",
+    ("Organization", "identifier"): "identifier.0.value",
+    ("Provenance", "target"): "target.0.reference",
+    ("Provenance", "agent"): "agent.0.who.reference",
+    ("Provenance", "entity"): "entity.0.what.reference",
+}
+
+
+def at(resource: dict[str, Any], path: str) -> str:
+    node: Any = resource
+    for step in path.split("."):
+        node = node[int(step)] if step.isdigit() else node[step]
+    return str(node)
+
+
+@pytest.fixture
+def served(mercy: Hospital, fhir: Fhir) -> Fhir:
+    with mercy.scope():
+        study = study_make()
+        imaging_study_project(event=event("study.completed", mercy, study_id=study.id))
+        diagnostic_report_project(event=event("report.issued", mercy, report_id=report_make(study).id))
+    return fhir
+
+
+def test_it_is_valid_and_says_4_0_1(served: Fhir) -> None:
+    """ "CapabilityStatement generated from the same registry the views use, fhirVersion 4.0.1"."""
+    statement = served.get("metadata").json()
+    get_fhir_model_class("CapabilityStatement").model_validate(statement)
+    assert statement["fhirVersion"] == "4.0.1"
+    assert [resource["type"] for resource in statement["rest"][0]["resource"]] == list(TYPES)
+
+
+def test_each_line_is_true(served: Fhir) -> None:
+    """ "never forgive: a CapabilityStatement that lies" (DESIGN section 1): every type, interaction, parameter, include and format."""
+    statement = served.get("metadata").json()
+    for name in statement["format"]:
+        assert served.get(f"Patient?_format={name}").status_code == 200
+    for line in statement["rest"][0]["resource"]:
+        rtype = line["type"]
+        first = served.search(rtype)["entry"][0]["resource"]
+        assert {interaction["code"] for interaction in line["interaction"]} == {"read", "search-type"}
+        read = served.get(f"{rtype}/{first['id']}")
+        assert read.json() == first
+        assert line["versioning"] == "versioned"
+        assert read["ETag"] == f'W/"{first["meta"]["versionId"]}"'
+        assert served.get(f"{rtype}/{first['id']}/_history").status_code == 404
+        for param in line["searchParam"]:
+            _check_param(served, rtype, param, first)
+        for include in line.get("searchInclude", []):
+            wanted = at(first, ELEMENTS[rtype, include.partition(":")[2]]).partition("/")[2]
+            assert wanted in served.ids(rtype, f"_id={first['id']}&_include={include}", mode="include"), include
+
+
+def _check_param(served: Fhir, rtype: str, param: dict[str, str], first: dict[str, Any]) -> None:
+    name = param["name"]
+    path = {"_id": "id", "_lastUpdated": "meta.lastUpdated"}.get(name) or ELEMENTS[rtype, name]
+    value = at(first, path)
+    assert first["id"] in served.ids(rtype, f"{name}={value}"), (rtype, name, value)
+    nothing = "1999" if name == "_lastUpdated" else "00000000-0000-0000-0000-000000000000"
+    assert served.ids(rtype, f"{name}={nothing}") == [], (rtype, name)
+    assert served.get(f"{rtype}?{name}={value}", prefer="handling=strict").status_code == 200
+
+
+def test_nothing_is_served_that_it_does_not_name(served: Fhir) -> None:
+    """A type outside the list is 404, a parameter outside it is refused under strict handling."""
+    statement = served.get("metadata").json()["rest"][0]["resource"]
+    for line in statement:
+        named = {param["name"] for param in line["searchParam"]}
+        for name in {name for _, name in ELEMENTS} - named:
+            assert served.get(f"{line['type']}?{name}=x", prefer="handling=strict").status_code == 400
+    assert served.get("Practitioner").status_code == 404
+
+
+def test_every_parameter_is_checked_here() -> None:
+    """A new line of the registry needs a line above."""
+    assert set(ELEMENTS) == {(entry.name, param.name) for entry in TYPES.values() for param in entry.params}
+
+
+def test_the_page_names_everything() -> None:
+    """ "a test that fails when a supported type/param is missing from the page", or when the page promises more."""
+    text = PAGE.read_text(encoding="utf-8")
+    rows = {
+        cells[0].strip("` "): {name.strip("` ") for name in cells[1].split(",")}
+        for cells in (line.strip("| \n").split("|") for line in text.splitlines() if line.startswith("| `"))
+        if cells[0].strip("` ") in TYPES
+    }
+    assert rows == {entry.name: {param.name for param in entry.params} for entry in TYPES.values()}
+    for name in [*(name for name, _, _ in COMMON), *SORTS, "_include", "_summary=count", "handling=strict", "AIAST"]:
+        assert f"`{name}`" in text, name
+    assert f"{COUNT_DEFAULT} by default, {COUNT_MAX} at most" in text
+    assert " ".join(PREFIXES) in text

@@ -1,0 +1,107 @@
+"""STOW-RS, the web door for bytes: the same check, the same inbox, an answer per instance (PS3.18 10.5)."""
+
+import pytest
+from django.urls import reverse
+
+from imaging.inbox import inbox_root
+from imaging.ingest import quota_forget
+from imaging.models import Instance
+from imaging.storage import object_path
+from journal.models import AuditEvent
+from tests import house
+from tests.dicom_files import ct_slice, part10, shared_file
+
+pytestmark = pytest.mark.database
+BOUNDARY = 'multipart/related; type="application/dicom"; boundary="=_b 1"'
+
+
+def body(*objects: bytes) -> bytes:
+    parts = b"".join(b"--=_b 1\r\nContent-Type: application/dicom\r\n\r\n" + item + b"\r\n" for item in objects)
+    return parts + b"--=_b 1--\r\n"
+
+
+def post(client, hospital, content: bytes, kind: str = BOUNDARY, study_uid: str = ""):
+    url = reverse("stow-study", args=[hospital.slug, study_uid]) if study_uid else reverse("stow", args=[hospital.slug])
+    return client.generic("POST", url, content, content_type=kind, headers=hospital.auth)
+
+
+def reasons(answer) -> list[int]:
+    return [item["00081197"]["Value"][0] for item in answer.json()["00081198"]["Value"]]
+
+
+def test_all_some_and_none(client, mercy) -> None:
+    """200 when all are stored, 202 for some, 409 for none; FailedSOPSequence absent when empty."""
+    good, bad = part10(ct_slice()), part10(ct_slice(StudyInstanceUID=None))
+    answer = post(client, mercy, body(good, part10(ct_slice())))
+    assert answer.status_code == 200
+    assert "00081198" not in answer.json()
+    answer = post(client, mercy, body(part10(ct_slice()), bad))
+    assert (answer.status_code, reasons(answer)) == (202, [0xA900])
+    answer = post(client, mercy, body(bad, b"garbage" * 100))
+    assert (answer.status_code, reasons(answer)) == (409, [0xA900, 0xC000])
+    house.index(mercy)
+    with mercy.scope():
+        assert Instance.objects.count() == 3
+        assert AuditEvent.objects.filter(action="dicom.store").count() == 3
+
+
+def test_bytes_are_kept_unchanged(client, mercy) -> None:
+    """The Part 10 file as it came, file meta and all."""
+    sent = part10(ct_slice())
+    post(client, mercy, sent, kind="application/dicom")
+    house.index(mercy)
+    with mercy.scope():
+        assert object_path(Instance.objects.get().key).read_bytes() == sent
+
+
+def test_an_instance_of_another_study_than_the_address(client, mercy) -> None:
+    ds = ct_slice()
+    assert post(client, mercy, body(part10(ds)), study_uid="1.2.3").status_code == 409
+    assert post(client, mercy, body(part10(ds)), study_uid=ds.StudyInstanceUID).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"--=_b 1--\r\n", BOUNDARY, 400),
+        (b"--other\r\n\r\nx", BOUNDARY, 400),
+        (body(b"x" * 200)[:-30], BOUNDARY, 400),
+        (b"x", "text/plain", 415),
+        (b"x", "multipart/related; type=application/dicom", 400),
+        (b"x", 'multipart/related; type="application/dicom+json"; boundary=a', 415),
+    ],
+)
+def test_malformed_requests(client, mercy, content, kind, status) -> None:
+    """Never a 500, and nothing is left behind."""
+    assert post(client, mercy, content, kind).status_code == status
+    left = [path for path in (inbox_root() / str(mercy.tenant.id)).rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_a_quota_and_a_size_limit(client, mercy, settings) -> None:
+    """0xA700 per instance over quota; 413 for a request that is larger than the archive takes."""
+    mercy.tenant.quota_bytes = 10
+    mercy.tenant.save()
+    quota_forget()
+    assert reasons(post(client, mercy, body(part10(ct_slice())))) == [0xA700]
+    settings.MEDHUB_MAX_REQUEST_BYTES = 100
+    assert post(client, mercy, body(part10(ct_slice()))).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("name", "statuses"),
+    [
+        ("broken/deep-nesting.dcm", {409}), ("broken/no-meta.dcm", {409}), ("broken/meta-no-tsyntax.dcm", {409}),
+        ("broken/dicomdir.dcm", {409}), ("broken/wsi-no-study-uid.dcm", {409}), ("broken/bad-vr.dcm", {200}),
+        ("broken/mr-truncated.dcm", {200}), ("broken/unknown-sop-class.dcm", {200}), ("real/nm-heart-13f.dcm", {200}),
+        ("charset/jp-ir87.dcm", {200}), ("charset/sq-own-charset.dcm", {409}), ("syntax/ct-deflated.dcm", {200}),
+        ("syntax/ct-big-endian.dcm", {200}), ("real/rtstruct-lctsc.dcm", {200}), ("broken/oob-65535.dcm", {200}),
+    ],
+)  # fmt: skip
+def test_the_verdict_of_the_manifest(client, mercy, name, statuses) -> None:
+    """Real and broken files: the verdict of shared/dicom/MANIFEST.md, and the worker goes on."""
+    answer = post(client, mercy, shared_file(name).read_bytes(), kind="application/dicom")
+    assert answer.status_code in statuses, answer.content
+    house.index(mercy)
+    with mercy.scope():
+        assert Instance.objects.count() == (1 if answer.status_code == 200 else 0)

@@ -1,0 +1,96 @@
+"""SIGKILL at every named fault point of the source, and exactly one report afterwards."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import orjson
+import pytest
+
+from ai.models import Job, Report
+from fhirapi.store import resource_read
+from imaging.models import Instance, Study
+from journal.models import Delivery
+from medhub.stack import ROOT
+from tests.conftest import hospital_make
+
+pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.xdist_group("stack")]
+
+# The steps of DESIGN section 3 and where each lives. A step whose file has no point fails the suite.
+STEPS = {
+    "receive": "imaging/inbox.py",
+    "index": "imaging/index.py",
+    "complete": "imaging/completion.py",
+    "relay": "journal/outbox.py",
+    "project": "fhirapi/projections.py",
+    "route": "ai/routing.py",
+    "dispatch": "ai/dispatch.py",
+    "gate": "ai/results.py",
+    "report": "ai/reports.py",
+}
+CALL = re.compile(r"""\bfault\("([a-z_.]+)"\)""")
+
+
+def points_of(path: Path) -> list[str]:
+    return CALL.findall(path.read_text(encoding="utf-8"))
+
+
+def points() -> list[str]:
+    folders = ("journal", "tenants", "billing", "imaging", "ai", "fhirapi", "portal")
+    return sorted({name for folder in folders for file in (ROOT / folder).rglob("*.py") for name in points_of(file)})
+
+
+def test_every_step_has_a_point() -> None:
+    """"A step without a point fails the suite"."""
+    for step, path in STEPS.items():
+        assert points_of(ROOT / path), f"{step} ({path}) has no fault point"
+    assert len(points()) >= len(STEPS)
+
+
+def batches() -> list[list[str]]:
+    """Four at a time: each point kills once, whichever study reaches it first, and every study must come through."""
+    found = points()
+    return [found[start::4] for start in range(4)]
+
+
+@pytest.mark.parametrize("armed", batches(), ids="+".join)
+def test_killed_there_exactly_one_report_comes(house, armed) -> None:
+    """"SIGKILL at every named fault point (exactly one report afterwards)"."""
+    for point in armed:
+        (house.faults / point).touch()
+    hospitals = [house.join(hospital_make("mercy")) for _ in armed]
+    with ThreadPoolExecutor(len(hospitals)) as senders:
+        # Killed before the acknowledgement the sender knows that it must send again, as a modality does.
+        for sent in [senders.submit(_store, house, hospital) for hospital in hospitals]:
+            sent.result()
+    house.wait(lambda: not any(house.faults.iterdir()), f"the kills at {', '.join(armed)}")
+    for hospital in hospitals:
+        house.wait_report(hospital)
+        house.wait(lambda hospital=hospital: _is_quiet(hospital), "the end of all work")
+    time.sleep(0.3)
+    for hospital in hospitals:
+        _check(hospital)
+
+
+def _store(house, hospital) -> None:
+    house.wait(lambda: house.send(hospital) == 0, "an acknowledged study")
+
+
+def _check(hospital) -> None:
+    """One report. Half a study that was completed while its sender was away may have made an earlier version of it."""
+    with hospital.scope():
+        reports = list(Report.objects.order_by("version"))
+        assert len({report.uuid for report in reports}) == 1
+        assert len(reports) == Job.objects.filter(state__in=[Job.State.DONE, Job.State.NOT_ANALYSABLE]).count()
+        assert len(reports[-1].content["sop_uids"]) == Instance.objects.count() == 48
+        assert reports[-1].result.job.study_version == Study.objects.get().version
+        assert set(Delivery.objects.values_list("state", flat=True)) == {"done"}
+        stored = orjson.loads(resource_read(rtype="DiagnosticReport", fhir_id=str(reports[-1].uuid)).content)
+    assert stored["conclusion"] == reports[-1].conclusion
+
+
+def _is_quiet(hospital) -> bool:
+    with hospital.scope():
+        is_waiting = Delivery.objects.exclude(state="done").exists() or Job.objects.filter(due_at__isnull=False).exists()
+        return not is_waiting and not Study.objects.filter(due_at__isnull=False).exists()

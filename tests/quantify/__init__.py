@@ -1,0 +1,1 @@
+"""Tests of quantify/ and sandbox/phantoms; no Django, no database."""

@@ -1,0 +1,139 @@
+"""Every address x hospital x role. An address that is not in the matrix fails the suite."""
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from imaging.models import Series, Study
+from portal import urls
+from tenants.permissions import CAPABILITIES, is_allowed
+from tests import house
+from tests.conftest import PASSWORD
+from tests.dicom_files import series_of
+
+pytestmark = pytest.mark.database
+
+# name -> method, what the address needs, whether a machine or a person opens it, capability
+PAGES = {
+    "hospital": ("GET", (), "hospital.view"),
+    "worklist": ("GET", (), "study.read"),
+    "worklist-rows": ("GET", (), "study.read"),
+    "study": ("GET", ("uuid",), "study.read"),
+    "study-slice": ("GET", ("uuid", "series_id", "number"), "study.read"),
+    "study-complete": ("POST", ("uuid",), "delivery.manage"),
+    "attention": ("GET", (), "delivery.manage"),
+    "letter-resend": ("POST", ("delivery_id",), "delivery.manage"),
+    "job-resend": ("POST", ("job_id",), "delivery.manage"),
+}
+MACHINES = {
+    "stow": ("POST", (), "dicom.store"),
+    "stow-study": ("POST", ("study_uid",), "dicom.store"),
+    "fhir-read": ("GET", ("rtype", "fhir_id"), "fhir.read"),
+    "fhir-search": ("GET", ("rtype",), "fhir.read"),
+    "fhir-search-form": ("POST", ("rtype",), "fhir.read"),
+    "fhir-unknown": ("GET", ("rest",), "fhir.read"),
+}
+OPEN = {
+    "home": "sends to the login",
+    "healthz": "for load balancers: no hospital's data",
+    "fhir-metadata": "the FHIR capability statement says nothing about anybody",
+}
+
+
+def names(resolver: URLResolver, found: set[str]) -> set[str]:
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            names(pattern, found)
+        elif isinstance(pattern, URLPattern):
+            found.add(pattern.name or f"unnamed {pattern.pattern}")
+    return found
+
+
+@pytest.fixture
+def study(mercy):
+    house.store(mercy, series_of(2))
+    house.index(mercy)
+    with mercy.scope():
+        study = Study.objects.get()
+        return study, Series.objects.get()
+
+
+def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
+    found, series = study
+    values = {
+        "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
+        "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing",
+    }  # fmt: skip
+    return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
+
+
+def test_every_address_is_in_the_matrix() -> None:
+    """"fail ... for every URL that is not in the tenant x role matrix"."""
+    allauth = {name for name in names(get_resolver(), set()) if name.startswith("account_")}
+    assert names(get_resolver(), set()) - allauth == set(PAGES) | set(MACHINES) | set(OPEN)
+
+
+def test_every_page_names_its_capability() -> None:
+    """"Every function needs a named capability" (promise 3): the page's own mark is the matrix's."""
+    found = {pattern.name: pattern.callback.capability for pattern in urls.urlpatterns if pattern.name in PAGES}
+    assert found == {name: capability for name, (_, _, capability) in PAGES.items()}
+
+
+@pytest.mark.parametrize("role", sorted(CAPABILITIES))
+def test_pages_by_role(client, mercy, study, role) -> None:
+    """A role opens what its capabilities name and gets 403 for the rest."""
+    mercy.member(role)
+    client.post("/accounts/login/", {"login": f"{role}@{mercy.slug}.example", "password": PASSWORD})
+    for name, (method, needs, capability) in PAGES.items():
+        answer = client.generic(method, address(name, mercy, study, needs))
+        if is_allowed(role=role, capability=capability):
+            assert answer.status_code in {200, 302}, (name, answer.status_code)
+            assert "no-store" in answer.headers["Cache-Control"], name
+        else:
+            assert answer.status_code == 403, (name, answer.status_code)
+
+
+def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> None:
+    """"every URL ... of hospital A see and touch nothing of B": 404 for strangers, foreign ids, unknown hospitals."""
+    olaf.member("owner")
+    client.post("/accounts/login/", {"login": f"owner@{olaf.slug}.example", "password": PASSWORD})
+    for name, (method, needs, _) in PAGES.items():
+        assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
+        if "uuid" in needs:
+            assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
+    assert client.get("/t/no-such-hospital/worklist").status_code == 404
+
+
+def test_pages_want_a_login(client, mercy, study) -> None:
+    for name, (method, needs, _) in PAGES.items():
+        answer = client.generic(method, address(name, mercy, study, needs))
+        assert answer.status_code == 302, name
+        assert answer.headers["Location"].startswith("/accounts/login/"), name
+
+
+def test_machine_doors(client, mercy, olaf, study) -> None:
+    """Token of the hospital, of another, wrong, revoked or missing: open, 404, 401."""
+    from tenants.models import ApiToken
+
+    for name, (method, needs, _) in MACHINES.items():
+        url = address(name, mercy, study, needs)
+        assert client.generic(method, url).status_code == 401, name
+        assert client.generic(method, url, headers={"authorization": "Bearer mh_wrong"}).status_code == 401, name
+        assert client.generic(method, url, headers=olaf.auth).status_code == 404, name
+        own = client.generic(method, url, headers=mercy.auth)
+        assert own.status_code not in {401, 403, 500}, (name, own.status_code)
+        if "fhir_id" in needs or "study_uid" in needs:
+            foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
+            assert foreign.status_code in {404, 415}, (name, foreign.status_code)
+    ApiToken.objects.filter(tenant=mercy.tenant).update(revoked_at="2026-01-01T00:00:00Z")
+    assert client.get(address("fhir-search", mercy, study, ("rtype",)), headers=mercy.auth).status_code == 401
+
+
+@pytest.mark.parametrize("role", sorted(CAPABILITIES))
+def test_machine_doors_by_role(client, mercy, study, role) -> None:
+    """A token's role decides like a person's."""
+    from tenants.services import token_create
+
+    auth = {"authorization": f"Bearer {token_create(tenant=mercy.tenant, name=role, role=role)}"}
+    for name, (method, needs, capability) in MACHINES.items():
+        answer = client.generic(method, address(name, mercy, study, needs), headers=auth)
+        assert (answer.status_code == 403) != is_allowed(role=role, capability=capability), (name, answer.status_code)
