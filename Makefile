@@ -50,5 +50,5 @@ screens: setup-dev
 	@$(PY) -m pytest -q tests/browser/screens.py
 
 clean:
-	@$(PY) -c "from medhub.embedded import Home; from pathlib import Path; Home(Path('.medhub').resolve()).remove()" 2>/dev/null || true
-	@rm -rf .medhub
+	@if [ -x $(PY) ]; then $(PY) -m medhub.embedded remove; fi
+	@rm -rf .medhub .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from imaging.describe import InstanceFacts, instance_describe
@@ -68,6 +68,32 @@ def instances_index(*, tenant_id: int, objects: Sequence[InboxObject]) -> int:
     return len(objects)
 
 
+def batch_index(*, tenant_id: int, objects: Sequence[InboxObject]) -> int:
+    """`instances_index` that no single object can stop: what cannot be indexed even alone is put aside with a work item.
+
+    Raises OperationalError or InterfaceError when the database is away: then nothing is wrong with the objects.
+    """
+    try:
+        return instances_index(tenant_id=tenant_id, objects=objects)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        log.exception("a batch of %s objects was not indexed", len(objects))
+        if len(objects) > 1:
+            return sum(batch_index(tenant_id=tenant_id, objects=[item]) for item in objects)
+        _put_aside(objects[0], reason=f"could not be indexed ({type(error).__name__}): kept aside")
+        return 1
+
+
+def _put_aside(item: InboxObject, *, reason: str) -> None:
+    batch = Batch(aside=[(item, "unreadable", reason)])
+    with tenant_scope(item.tenant_id):
+        objects_settle([(item.path, _aside_key(item))])
+        _use_count(batch)
+        _work_items(batch, timezone.now())
+    item.path.unlink(missing_ok=True)
+
+
 def _describe(objects: Iterable[InboxObject]) -> tuple[list[Described], Batch]:
     described, batch = [], Batch()
     for item in objects:
@@ -91,6 +117,7 @@ def _sort(described: list[Described], batch: Batch) -> None:
     batch.people = patients_resolve(objects=[d.facts for d in described])
     batch.studies = _studies_resolve(described, batch)
     there = _known([d.facts.sop_instance_uid for d in described])
+    homes = _series_homes([d.facts.series_uid for d in described])
     for d in described:
         study = batch.studies[d.facts.study_uid]
         known = there.get(d.facts.sop_instance_uid)
@@ -101,6 +128,9 @@ def _sort(described: list[Described], batch: Batch) -> None:
         if study.patient_id != batch.people[d.facts.sop_instance_uid].id:
             reason = "names another patient than the rest of its study: kept aside"
             batch.aside.append((d.item, "patient-conflict", reason))
+            continue
+        if homes.setdefault(d.facts.series_uid, study.id) != study.id:
+            batch.aside.append((d.item, "series-conflict", "its series belongs to another study: kept aside"))
             continue
         there[d.facts.sop_instance_uid] = (d.item.instance_id, d.sha256)
         key = object_key(tenant_id=d.item.tenant_id, folder=str(study.id), instance_id=d.item.instance_id)
@@ -114,6 +144,16 @@ def _known(uids: list[str]) -> dict[str, tuple[int, str]]:
             [tenant_id_current(), uids],
         )
         return {uid: (instance_id, sha256) for uid, instance_id, sha256 in cursor.fetchall()}
+
+
+def _series_homes(uids: list[str]) -> dict[str, int]:
+    """Which study each known series belongs to."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT series_uid, study_id FROM imaging_series WHERE tenant_id = %s AND series_uid = ANY(%s)",
+            [tenant_id_current(), uids],
+        )
+        return dict(cursor.fetchall())
 
 
 def _studies_resolve(described: list[Described], batch: Batch) -> dict[str, Study]:

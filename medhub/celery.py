@@ -43,7 +43,7 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
     every = timedelta(seconds=seconds)
     return {
         "deliveries": {"task": "journal.tasks.deliveries_sweep", "schedule": every},
-        "studies": {"task": "imaging.tasks.studies_sweep", "schedule": timedelta(seconds=min(seconds, 1))},
+        "studies": {"task": "imaging.tasks.studies_sweep", "schedule": timedelta(seconds=min(seconds, 0.5))},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
         "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(seconds=5)},
     }

@@ -82,6 +82,11 @@ class Home:
             return own
         return Path("/var/tmp") / f"medhub-{self.digest}"  # noqa: S108 same
 
+    def remove(self) -> None:
+        """Delete everything of this install, also what lies outside its folder (docs/decisions/0004)."""
+        for path in {self.database, self.database.with_name(self.database.name + "-bin"), self.sockets, self.root}:
+            shutil.rmtree(path, ignore_errors=True)
+
     def folders_make(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         for name in ("run", "log", "objects", "redis", "static"):
@@ -176,3 +181,9 @@ def redis_command(home: Home, *, is_durable: bool = True) -> list[str]:
         "--dir", str(home.root / "redis"),
         "--appendonly", "yes" if is_durable else "no", "--save", "", "--maxmemory-policy", "noeviction", "--daemonize", "no",
     ]  # fmt: skip
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["remove"]:
+    install = Path(os.environ.get("MEDHUB_HOME", ".medhub")).resolve()
+    for folder in (install, *install.glob("test*"), *install.glob("test*/stack"), install / "bench" / "home"):
+        Home(folder).remove()

@@ -1,7 +1,9 @@
 """Words for states and people: what the pages say. Every text goes through gettext."""
 
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -20,7 +22,16 @@ AI_WORDS = {
     "failed": gettext_lazy("failed"),
     "quarantined": gettext_lazy("answer kept back"),
 }
+QUIET = {"not_eligible"}  # a fact about the study, nothing to look after: shown without a colour that calls
+ITEM_KINDS = {
+    "duplicate": gettext_lazy("Duplicate that differs"),
+    "patient-conflict": gettext_lazy("Patient conflict"),
+    "unreadable": gettext_lazy("Unreadable object"),
+}
 SEXES = {"M": gettext_lazy("M"), "F": gettext_lazy("F")}
+AGE_UNITS = {"Y": gettext_lazy("y"), "M": gettext_lazy("mo"), "W": gettext_lazy("wk"), "D": gettext_lazy("d")}
+# Under a minute, then minutes, hours, days: what portal.js counts on with.
+SINCE = (gettext_lazy("just now"), gettext_lazy("{n} min ago"), gettext_lazy("{n} h ago"), gettext_lazy("{n} d ago"))
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -34,33 +45,92 @@ class StateWords:
 
 
 def ai_words(state: AiState) -> StateWords:
-    return StateWords(state.kind, str(AI_WORDS[state.key]), state.reason)
+    kind = "off" if state.key in QUIET else state.kind
+    return StateWords(kind, str(AI_WORDS[state.key]), state.reason)
 
 
 def patient_name(name: str) -> str:
     """DOE, Jane: family name, given name, of the first group that says something; other groups follow in brackets."""
-    groups = [_group(group) for group in name.split("=") if group.strip("^ ")]
-    if not groups:
+    alphabetic, *others = name.split("=")
+    groups = [_group(alphabetic, ", "), *(_group(group, " ") for group in others)]  # only the first is written with a comma
+    said = [group for group in groups if group]
+    if not said:
         return _("(no name)")
-    return groups[0] + "".join(f" ({group})" for group in groups[1:])
+    return said[0] + "".join(f" ({group})" for group in said[1:])
 
 
-def _group(group: str) -> str:
+def _group(group: str, between: str) -> str:
     family, _sep, rest = group.partition("^")
-    given = " ".join(part for part in rest.split("^")[:2] if part)
-    return f"{family}, {given}" if given else family
+    given = " ".join(part for part in rest.split("^")[:2] if part.strip())
+    return between.join(part for part in (family.strip(), given) if part)
 
 
 def patient_line(study: Study) -> str:
-    """MRN ...1234  F 54 y: what stands beside the name."""
+    """MRN …1234 · born 02 Jan 1960: the second line under the name."""
     patient = study.patient
     number = patient.patient_id
+    born = date_words(patient.birth_date)
     parts = [
         _("no patient number") if not number else f"MRN …{number[-4:]}" if len(number) > 4 else f"MRN {number}",
-        str(SEXES.get(patient.sex, "")),
-        date_words(patient.birth_date),
+        _("born %(date)s") % {"date": born} if born else _("no birth date"),
     ]
-    return "  ".join(part for part in parts if part)
+    return " · ".join(parts)
+
+
+def sex_age(study: Study) -> str:
+    """F 54 y: what stands beside the name."""
+    return " ".join(part for part in (str(SEXES.get(study.patient.sex, "")), age_words(study)) if part)
+
+
+def age_words(study: Study) -> str:
+    """The age at the study: PatientAge (AS, PS3.5 6.2), else from the two dates when both are whole, else nothing."""
+    text = study.patient_age
+    if len(text) == 4 and text[:3].isdigit() and text[3] in AGE_UNITS and (int(text[:3]) or text[3] == "D"):
+        return f"{int(text[:3])} {AGE_UNITS[text[3]]}"
+    born, done = _date(study.patient.birth_date), _date(study.study_date)
+    if born is None or done is None or born > done:
+        return ""
+    months = (done.year - born.year) * 12 + done.month - born.month - (done.day < born.day)
+    if months >= 24:
+        return f"{months // 12} {AGE_UNITS['Y']}"
+    return f"{months} {AGE_UNITS['M']}" if months else f"{(done - born).days} {AGE_UNITS['D']}"
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:])) if len(text) == 8 and text.isdigit() else None
+    except ValueError:
+        return None
+
+
+def since_words(at: datetime) -> str:
+    """12 min ago: the elapsed time beside the absolute one."""
+    seconds = max(int((timezone.now() - at).total_seconds()), 0)
+    now, minutes, hours, days = (str(words) for words in SINCE)
+    if seconds < 60:
+        return now
+    if seconds < 3600:
+        return minutes.replace("{n}", str(seconds // 60))
+    return hours.replace("{n}", str(seconds // 3600)) if seconds < 48 * 3600 else days.replace("{n}", str(seconds // 86400))
+
+
+def duration_words(span: timedelta) -> str:
+    """1.2 s, 42 s, 3 min 20 s, 2 h 05 min, 3 d 4 h."""
+    seconds = span.total_seconds()
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole // 60 % 60:02} min"
+    return f"{whole // 86400} d {whole // 3600 % 24} h"
+
+
+def item_kind(kind: str) -> str:
+    return str(ITEM_KINDS.get(kind, kind))
 
 
 def date_words(text: str) -> str:
@@ -74,5 +144,12 @@ def exam_time(study: Study) -> str:
     """Date and time as the modality wrote them; without an offset they are local to the device and marked so."""
     time = study.study_time
     clock = f" {time[:2]}:{time[2:4]}" if len(time) >= 4 and time[:4].isdigit() else ""
-    zone = f" {study.utc_offset}" if study.utc_offset else f" ({_('device time')})" if clock else ""
+    zone = f" {_offset(study.utc_offset)}" if study.utc_offset else f" ({_('device time')})" if clock else ""
     return f"{date_words(study.study_date)}{clock}{zone}".strip() or _("not stated")
+
+
+def _offset(text: str) -> str:
+    """UTC-06:00 of &ZZXX (PS3.3 C.12.1.1.8)."""
+    if len(text) != 5 or text[0] not in "+-" or not text[1:].isdigit():
+        return text
+    return "UTC" if text[1:] == "0000" else f"UTC{text[:3]}:{text[3:]}"

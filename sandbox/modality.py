@@ -44,14 +44,14 @@ def sources(path: Path) -> Iterator[bytes]:
         yield path.read_bytes()
 
 
-def objects(path: Path) -> Iterator[Dataset]:
+def objects(path: Path, *, is_head: bool = False) -> Iterator[Dataset]:
     """The DICOM objects among them; other files (truth.json, DICOMDIR) are passed over."""
     for content in sources(path):
         try:
-            ds = dcmread(io.BytesIO(content))
+            ds = dcmread(io.BytesIO(content), stop_before_pixels=is_head)
         except (InvalidDicomError, EOFError):
             continue
-        if "SOPInstanceUID" in ds and "StudyInstanceUID" in ds:
+        if all(keyword in ds for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")):
             yield ds
 
 
@@ -69,26 +69,49 @@ def uids_renew(ds: Dataset, known: dict[str, str]) -> None:
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
 
 
-def send(datasets: list[Dataset], *, host: str, port: int, called: str, calling: str) -> int:
+def look(path: Path) -> tuple[list[str], int, set[tuple[str, str]]]:
+    """Without pixels: the studies in order, the number of objects, and the contexts to propose."""
+    studies: dict[str, None] = {}
+    count, pairs = 0, set()
+    for ds in objects(path, is_head=True):
+        studies[str(ds.StudyInstanceUID)] = None
+        pairs.add((str(ds.SOPClassUID), str(ds.file_meta.TransferSyntaxUID)))
+        count += 1
+    return list(studies), count, pairs
+
+
+def send(datasets: Iterator[Dataset], count: int, pairs: set[tuple[str, str]], options: argparse.Namespace) -> int:
     """One association, one C-STORE per object. Returns how many were not taken."""
-    ae = AE(ae_title=calling)
+    ae = AE(ae_title=options.calling)
     ae.maximum_pdu_size = 131072
-    pairs = {(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID) for ds in datasets}
     ae.requested_contexts = [build_context(sop, [syntax]) for sop, syntax in sorted(pairs)[:MAX_CONTEXTS]]
-    assoc = ae.associate(host, port, ae_title=called)
+    assoc = ae.associate(options.host, options.port, ae_title=options.called)
     if not assoc.is_established:
-        say(error="the association was refused", called=called, calling=calling)
-        return len(datasets)
+        say(error="the association was refused", called=options.called, calling=options.calling)
+        return count
     failed = 0
     for number, ds in enumerate(datasets, start=1):
-        status = assoc.send_c_store(ds)
+        try:
+            status = assoc.send_c_store(ds)
+        except (ValueError, RuntimeError) as error:  # no accepted context, or the peer went away
+            failed += 1
+            say(refused="----", comment=str(error)[:80])
+            continue
         if status.get("Status") != 0:
             failed += 1
             say(refused=f"{status.get('Status', 0):04X}", comment=str(status.get("ErrorComment", "")))
-        if number % 10 == 0 or number == len(datasets):
-            say(sent=number - failed, of=len(datasets))
-    assoc.release()
+        if number % 10 == 0 or number == count:
+            say(sent=number - failed, of=count)
+    if assoc.is_established:
+        assoc.release()
     return failed
+
+
+def renewed(path: Path, known: dict[str, str], *, is_kept: bool) -> Iterator[Dataset]:
+    for ds in objects(path):
+        if not is_kept:
+            uids_renew(ds, known)
+        yield ds
 
 
 def main() -> int:
@@ -100,19 +123,15 @@ def main() -> int:
     parser.add_argument("--calling", required=True)
     parser.add_argument("--keep-uids", action="store_true")
     options = parser.parse_args()
-    known: dict[str, str] = {}
-    datasets = []
-    for ds in objects(options.path):
-        if not options.keep_uids:
-            uids_renew(ds, known)
-        datasets.append(ds)
-    if not datasets:
+    studies, count, pairs = look(options.path)
+    if not count:
         say(error="no DICOM object found")
         return 2
-    say(study_uid=str(datasets[0].StudyInstanceUID), studies=len({ds.StudyInstanceUID for ds in datasets}), instances=len(datasets))
-    return 1 if send(
-        datasets, host=options.host, port=options.port, called=options.called, calling=options.calling
-    ) else 0
+    known: dict[str, str] = {}
+    first = studies[0] if options.keep_uids else known.setdefault(studies[0], generate_uid(prefix=None))
+    say(study_uid=first, studies=len(studies), instances=count)
+    datasets = renewed(options.path, known, is_kept=options.keep_uids)
+    return 1 if send(datasets, count, pairs, options) else 0
 
 
 if __name__ == "__main__":

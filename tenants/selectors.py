@@ -60,3 +60,7 @@ def tenant_ids() -> list[int]:
 
 def called_aes(*, tenant_id: int) -> list[str]:
     return list(CalledAE.objects.filter(tenant_id=tenant_id).order_by("ae_title").values_list("ae_title", flat=True))
+
+
+def tenant_by_slug(*, slug: str) -> Tenant | None:
+    return Tenant.objects.filter(slug=slug, is_active=True).first()

@@ -7,7 +7,7 @@ from ai import dispatch
 from imaging.completion import study_complete
 from imaging.dimse.contract import Admission
 from imaging.inbox import inbox_objects, object_write
-from imaging.index import instances_index
+from imaging.index import batch_index
 from journal.models import Delivery
 from journal.tasks import delivery_run_task
 from journal.wall.ids import id_new
@@ -29,7 +29,7 @@ def index(hospital: Any) -> int:
     for objects in list(inbox_objects(limit=100_000)):
         if objects[0].tenant_id == hospital.tenant.id:
             for start in range(0, len(objects), 200):
-                taken += instances_index(tenant_id=hospital.tenant.id, objects=objects[start : start + 200])
+                taken += batch_index(tenant_id=hospital.tenant.id, objects=objects[start : start + 200])
     return taken
 
 

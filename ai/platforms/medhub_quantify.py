@@ -117,8 +117,10 @@ class MedHubQuantify(Platform):
         fitting = [item for item in series if not item.body_part or item.body_part in card.body_parts]
         best = max(fitting or series, key=lambda item: (item.instances, item.series_uid))
         if best.instances < card.min_instances:
-            return Verdict(is_eligible=False, reason=f"{best.instances} slices, {card.title} needs {card.min_instances} or more")
-        return Verdict(is_eligible=True, reason=f"series of {best.instances} slices chosen of {len(facts.series)}", series=best)
+            words = "1 slice" if best.instances == 1 else f"{best.instances} slices"
+            return Verdict(is_eligible=False, reason=f"{words}, {card.title} needs {card.min_instances} or more")
+        chosen = f"the largest of {len(fitting)} series" if len(fitting) > 1 else "its one fitting series"
+        return Verdict(is_eligible=True, reason=f"{chosen}, {best.instances} slices", series=best)
 
     def send(self, handle: Handle, settings: Mapping[str, str], http: Http) -> str:
         return inference_job.job_post(handle, base_url=settings["base_url"], headers=self._headers(settings), http=http)

@@ -42,6 +42,7 @@ class Sending:
     """What the scanner says it sent."""
 
     study_uid: str = ""
+    studies: int = 1
     instances: int = 0
     sent: int = 0
 
@@ -60,6 +61,7 @@ def study_send(path: Path, *, hospital: DemoHospital, ports: Ports) -> Iterator[
     for line in scanner.stdout:
         said = json.loads(line)
         sending.study_uid = said.get("study_uid", sending.study_uid)
+        sending.studies = said.get("studies", sending.studies)
         sending.instances = said.get("instances", sending.instances)
         sending.sent = said.get("sent", sending.sent)
         refused = refused or said.get("error", "") or (f"{said['refused']} {said['comment']}" if "refused" in said else "")
@@ -102,7 +104,8 @@ def _is_over(study: Study, hops: list[Hop]) -> bool:
 
 
 def _screen(sending: Sending, hops: list[Hop]) -> Group:
-    head = Text(f"C-STORE: {sending.sent} of {sending.instances} images sent", style="bold")
+    others = f" of {sending.studies} studies; this is the way of the first" if sending.studies > 1 else ""
+    head = Text(f"C-STORE: {sending.sent} of {sending.instances} images sent{others}", style="bold")
     table = Table(show_header=False, box=None, pad_edge=False)
     first = next((hop.at for hop in hops if hop.at), None)
     for hop in hops or [Hop(key=key, label=label, at=None) for key, label in LABELS.items()]:

@@ -62,11 +62,11 @@ def test_the_vocabulary_is_closed(condition) -> None:
 @pytest.mark.parametrize(
     ("series", "is_eligible", "reason"),
     [
-        ([("CT", "CHEST", 150), ("CT", "CHEST", 30)], True, "series of 150 slices chosen of 2"),
-        ([("CT", "", 60)], True, "series of 60 slices chosen of 1"),
+        ([("CT", "CHEST", 150), ("CT", "CHEST", 30)], True, "the largest of 2 series, 150 slices"),
+        ([("CT", "", 60)], True, "its one fitting series, 60 slices"),
         ([("CT", "HEAD", 60)], False, "body part is HEAD, Lung density mask needs CHEST"),
         ([("DX", "CHEST", 1)], False, "modality is DX, Lung density mask needs CT"),
-        ([("CT", "CHEST", 1)], False, "1 slices, Lung density mask needs 20 or more"),
+        ([("CT", "CHEST", 1)], False, "1 slice, Lung density mask needs 20 or more"),
     ],
 )
 def test_quantify_refuses_what_is_off_label_and_says_why(series, is_eligible, reason) -> None:

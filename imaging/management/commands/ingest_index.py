@@ -9,10 +9,10 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
 from imaging.inbox import inbox_objects, inbox_root, inbox_sweep, index_bell
-from imaging.index import instances_index
+from imaging.index import batch_index
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ def inbox_drain() -> int:
     taken = 0
     for objects in inbox_objects(limit=BATCH):
         try:
-            taken += instances_index(tenant_id=objects[0].tenant_id, objects=objects)
-        except DatabaseError:
+            taken += batch_index(tenant_id=objects[0].tenant_id, objects=objects)
+        except (OperationalError, InterfaceError):
             # The objects are safe where they lie; come back with a fresh connection.
             log.exception("index batch not written")
             connections.close_all()
