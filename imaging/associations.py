@@ -1,6 +1,7 @@
 """Who may open an association, and our side of each one. The DIMSE listener's callables."""
 
 import logging
+import time
 from collections.abc import Sequence
 
 from django.db import DatabaseError, close_old_connections, connections
@@ -14,22 +15,44 @@ from imaging.dimse.contract import (
     Refusal,
 )
 from imaging.models import Association, Node
-from journal.trace import trace_new
+from journal.audit import Actor, audit_record
+from journal.trace import trace, trace_new
 from journal.wall.ids import id_new
 from journal.wall.scope import tenant_scope
 from tenants.selectors import tenant_of_ae
 
 log = logging.getLogger(__name__)
 
+REMEMBER_SECONDS = 900.0
+REMEMBER_PEERS = 10_000
+_admitted: dict[tuple[str, str, str], tuple[float, int]] = {}
+
 
 def association_admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal:
-    """Called AE -> hospital, calling AE and address -> one of its nodes. Deny by default; a database that is away is temporary."""
+    """Called AE -> hospital, calling AE and address -> one of its nodes. Deny by default.
+
+    While the database is away, a device that was admitted in the last minutes still is (images fail open to their own hospital;
+    that association has no row), and a device that we don't remember is asked to come back.
+    """
+    peer = (called_ae, calling_ae, address)
     try:
         close_old_connections()
-        return _admit(called_ae=called_ae, calling_ae=calling_ae, address=address)
+        answer = _admit(called_ae=called_ae, calling_ae=calling_ae, address=address)
     except DatabaseError:
-        log.error("association not decided: database away")
-        return Refusal(*TEMPORARY_CONGESTION, "temporary congestion")
+        log.error("association decided from memory: database away")
+        at, tenant_id = _admitted.get(peer, (0.0, 0))
+        if time.monotonic() - at > REMEMBER_SECONDS or not tenant_id:
+            return Refusal(*TEMPORARY_CONGESTION, "temporary congestion")
+        return Admission(
+            tenant_id=tenant_id, association_id=id_new(), trace_id=trace_new(), calling_ae=calling_ae, called_ae=called_ae
+        )
+    if isinstance(answer, Admission):
+        if len(_admitted) >= REMEMBER_PEERS:
+            _admitted.clear()
+        _admitted[peer] = (time.monotonic(), answer.tenant_id)
+    else:
+        _admitted.pop(peer, None)
+    return answer
 
 
 def _admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal:
@@ -68,10 +91,15 @@ def association_end(*, admission: Admission, outcome: str, stored: int) -> None:
     """Close our record: released, aborted or lost, with the number of objects stored."""
     close_old_connections()
     now = timezone.now()
-    with tenant_scope(admission.tenant_id):
-        Association.objects.filter(id=admission.association_id).update(
-            ended_at=now, seen_at=now, outcome=outcome, stored=stored
-        )
+    with trace(admission.trace_id), tenant_scope(admission.tenant_id):
+        rows = Association.objects.filter(id=admission.association_id)
+        rows.update(ended_at=now, seen_at=now, outcome=outcome, stored=stored)
+        if stored:
+            address = rows.values_list("address", flat=True).first()
+            audit_record(
+                actor=Actor(name=f"ae:{admission.calling_ae}", address=address), action="dicom.store",
+                object_type="Association", object_id=str(admission.association_id), detail={"instances": stored},
+            )  # fmt: skip
 
 
 def thread_end() -> None:

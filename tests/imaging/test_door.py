@@ -1,12 +1,15 @@
 """The DIMSE door with the real domain behind it: whose it is, what is refused, and a disk that is full."""
 
+import contextlib
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from django.db import connections
 from pynetdicom import AE, _config
 from pynetdicom.sop_class import CTImageStorage, Verification
 
@@ -14,8 +17,10 @@ from imaging import associations
 from imaging.dimse.listener import Listener
 from imaging.ingest import instance_receive, quota_forget
 from imaging.models import Association, Instance, Study
+from journal.models import AuditEvent
 from tests import house
 from tests.dicom_files import ct_slice, part10
+from tests.servers import superuser
 
 pytestmark = pytest.mark.database
 _config.LOG_HANDLER_LEVEL = "none"
@@ -88,6 +93,9 @@ def test_an_aborted_association_keeps_what_was_acknowledged(listener, mercy) -> 
             break
         subprocess.run(["sleep", "0.05"], check=True)
     assert (row.outcome, row.stored) == ("aborted", 2)
+    with mercy.scope():
+        audit = AuditEvent.objects.get(action="dicom.store")
+    assert (audit.actor, audit.detail, audit.trace_id) == (f"ae:{mercy.calling_ae}", {"instances": 2}, row.trace_id)
     house.complete(mercy)
     with mercy.scope():
         assert Instance.objects.count() == 2
@@ -112,6 +120,35 @@ def test_a_study_waits_for_an_association_in_flight(listener, mercy) -> None:
                 return
         subprocess.run(["sleep", "0.05"], check=True)
     raise AssertionError("the study never completed")
+
+
+@contextlib.contextmanager
+def database_away() -> Iterator[None]:
+    """Nobody may connect, and whoever was connected is thrown out."""
+    name = connections["default"].settings_dict["NAME"]
+    with psycopg.connect(superuser(), autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        try:
+            yield
+        finally:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+            connections.close_all()
+
+
+def test_a_known_device_is_taken_while_the_database_is_away(listener, mercy) -> None:
+    """"images and reading fail open to their own hospital": remembered devices store, others are told to come back."""
+    assoc = associate(listener, mercy.called_ae, mercy.calling_ae)
+    assoc.release()
+    with database_away():
+        assert associate(listener, mercy.called_ae, "STRANGER").is_rejected
+        assoc = associate(listener, mercy.called_ae, mercy.calling_ae)
+        assert assoc.send_c_store(prepared(ct_slice())).Status == 0
+        assoc.release()
+    house.index(mercy)
+    with mercy.scope():
+        assert Instance.objects.count() == 1
+        assert Association.objects.count() == 1  # the second was decided without the database
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from medhub.stack import ROOT
 from tests.journeys.conftest import free_ports, is_root
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("demo")]
 HOPS = (
     "Received", "Stored", "Study complete", "ImagingStudy", "Rule matched", "Job sent", "Result received", "Report issued",
 )  # fmt: skip
