@@ -18,6 +18,7 @@ class SliceFacts:
     sop_instance_uid: str
     path: Path
     frames: int
+    is_image: bool  # has rows and columns: an SR or a waveform has not
 
 
 def study_get(*, study_id: int) -> Study:
@@ -42,9 +43,12 @@ def slices_of(*, series_id: int) -> list[SliceFacts]:
     rows = (
         Instance.objects.filter(series_id=series_id)
         .order_by("position", "number", "id")
-        .values_list("id", "sop_instance_uid", "key", "frames")
+        .values_list("id", "sop_instance_uid", "key", "frames", "rows")
     )
-    return [SliceFacts(instance_id=i, sop_instance_uid=uid, path=object_path(key), frames=frames) for i, uid, key, frames in rows]
+    return [
+        SliceFacts(instance_id=i, sop_instance_uid=uid, path=object_path(key), frames=frames, is_image=height is not None)
+        for i, uid, key, frames, height in rows
+    ]
 
 
 def calling_aes_of(*, study_id: int) -> set[str]:

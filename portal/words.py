@@ -74,7 +74,7 @@ def patient_line(study: Study) -> str:
         _("no patient number") if not number else f"MRN …{number[-4:]}" if len(number) > 4 else f"MRN {number}",
         _("born %(date)s") % {"date": born} if born else _("no birth date"),
     ]
-    return " · ".join(parts)
+    return " · ".join(part.replace(" ", "\u00a0") for part in parts)  # a narrow column breaks between the two, not in a date
 
 
 def sex_age(study: Study) -> str:

@@ -13,6 +13,7 @@ from ai.models import Report
 from ai.reports import finding_words, number_words
 from portal import words
 from portal.timeline import Hop
+from tenants.models import Membership
 from tenants.permissions import is_allowed
 
 register = template.Library()
@@ -49,9 +50,9 @@ def algorithm_card(report: Report) -> AlgorithmCard | None:
 
 
 @register.filter
-def may(request: HttpRequest, capability: str) -> bool:
-    """So that no page links to one that its reader may not open."""
-    return is_allowed(role=getattr(request, "role", ""), capability=capability)
+def may(holder: HttpRequest | Membership, capability: str) -> bool:
+    """Of a hospital's request or a membership: so that no page links to one that its reader may not open."""
+    return is_allowed(role=getattr(holder, "role", ""), capability=capability)
 
 
 @register.simple_tag

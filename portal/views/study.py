@@ -48,7 +48,7 @@ def _shown(series: list[Series], wanted: str) -> Series | None:
 
 
 def _pictures(slices: list[SliceFacts]) -> int:
-    return sum(item.frames for item in slices)
+    return sum(item.frames for item in slices if item.is_image)
 
 
 @hospital_page("study.read")
@@ -59,6 +59,8 @@ def study_slice(request: HospitalRequest, uuid: UUID, series_id: int, number: in
         raise Http404
     at = number
     for item in slices_of(series_id=series_id):
+        if not item.is_image:
+            continue
         if at <= item.frames:
             audit_record(actor=request.actor, action="study.image", object_type="Study", object_id=str(found.uuid))
             return _picture(item, at)

@@ -3,11 +3,12 @@
 import pytest
 from django.urls import reverse
 
+from imaging.inbox import object_write
 from imaging.models import Study
 from journal.models import AuditEvent
 from tests import house
 from tests.conftest import PASSWORD
-from tests.dicom_files import ct_slice, series_of
+from tests.dicom_files import ct_slice, series_of, shared_file
 
 
 def signed_in(client, hospital, role: str = "radiologist"):
@@ -65,6 +66,20 @@ def test_the_study_page_shows_a_slice_in_the_sites_zone(client, mercy, study) ->
     assert client.get(reverse("study-slice", args=[mercy.slug, study.uuid, answer.context["shown"].id, 4])).status_code == 404
     with mercy.scope():
         assert set(AuditEvent.objects.values_list("action", flat=True)) == {"study.view", "study.image"}
+
+
+def test_a_study_without_images_says_so(client, mercy) -> None:
+    """A structured report or a waveform has nothing to draw: words instead of a broken picture."""
+    content = shared_file("real/ecg-12lead.dcm").read_bytes()
+    object_write(tenant_id=mercy.tenant.id, source=0, trace_id="0" * 32, parts=[content])
+    house.index(mercy)
+    with mercy.scope():
+        found = Study.objects.get()
+    answer = signed_in(client, mercy).get(reverse("study", args=[mercy.slug, found.uuid]))
+    assert answer.context["count"] == 0
+    assert "<img" not in answer.content.decode()
+    shown = answer.context["shown"]
+    assert client.get(reverse("study-slice", args=[mercy.slug, found.uuid, shown.id, 1])).status_code == 404
 
 
 def test_a_hostile_name_is_text(client, mercy) -> None:

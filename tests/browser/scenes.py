@@ -1,0 +1,80 @@
+"""Rows that a page shows: studies through the real ingest, and what AI says about them straight into its tables."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
+from ai.models import Connection, Job, Report, Result
+from ai.services import connection_create
+from imaging.models import Study
+from tests import house
+from tests.conftest import Hospital
+from tests.dicom_files import series_of
+
+ALGORITHM = "lung-density-mask"
+HU = "[hnsf'U]"
+LUNG = Coding(system="http://snomed.info/sct", code="39607008", display="Lung structure")
+
+
+def study_take(hospital: Hospital, count: int = 3, **attributes: Any) -> Study:
+    """One series of `count` slices, stored and indexed; not complete yet."""
+    datasets = series_of(count, **attributes)
+    house.store(hospital, datasets)
+    house.index(hospital)
+    with hospital.scope():
+        return Study.objects.select_related("patient").get(study_uid=datasets[0].StudyInstanceUID)
+
+
+def study_complete(hospital: Hospital, study: Study) -> Study:
+    """As the sweep leaves a study whose quiet time is over."""
+    with hospital.scope():
+        now = timezone.now()
+        Study.objects.filter(id=study.id).update(state=Study.State.COMPLETE, version=1, completed_at=now, due_at=None)
+        study.refresh_from_db()
+    return study
+
+
+def job_make(hospital: Hospital, study: Study, state: str, reason: str = "") -> Job:
+    """A job of the study's version in this state."""
+    study_complete(hospital, study)
+    with hospital.scope():
+        connection: Connection = connection_create(platform="medhub-quantify")
+        now = timezone.now()
+        return Job.objects.create(
+            study=study, study_version=1, connection=connection, algorithm=ALGORITHM, state=state, reason=reason,
+            created_at=now, sent_at=now + timedelta(seconds=1),
+        )  # fmt: skip
+
+
+def measurements() -> tuple[Measurement, ...]:
+    volume = Coding(system="http://snomed.info/sct", code="118565006", display="Volume")
+    threshold = Coding(system="http://dicom.nema.org/resources/ontology/DCM", code="112032", display="Threshold Attenuation Coefficient")
+    share = Coding(system="https://medicalcloudaihub.com/fhir/CodeSystem/quantify", code="laa-950", display="Low attenuation area")
+    return (
+        Measurement(code=volume, value=4215.2, unit="mL", unit_display="mL", body_site=LUNG, method="enclosed air below -500 HU"),
+        Measurement(
+            code=share, value=11.96, unit="%", unit_display="%", body_site=LUNG, method="density mask",
+            parameters=(Parameter(code=threshold, value=-950, unit=HU),),
+        ),
+    )  # fmt: skip
+
+
+def report_make(hospital: Hospital, study: Study, reason: str = "") -> Report:
+    """A report with two numbers, or one that says why there are none."""
+    job = job_make(hospital, study, Job.State.NOT_ANALYSABLE if reason else Job.State.DONE, reason)
+    content = ReportContent(
+        algorithm=Algorithm(name=ALGORITHM, version="1.4.2", manufacturer="MedHub Quantify"), platform="MedHub Quantify",
+        is_test_double=False, study_uid=study.study_uid, series_uid="1.2.3", sop_uids=("1.2.3.1", "1.2.3.2", "1.2.3.3"),
+        input_sha256="" if reason else "5bc79a06f809" + "0" * 52, measurements=() if reason else measurements(),
+        not_analysable=Note(code="spacing", text=reason) if reason else None, notes=(Note(code="slices", text="3 slices, 2.00 mm apart"),),
+    )  # fmt: skip
+    with hospital.scope():
+        now = timezone.now()
+        result = Result.objects.create(job=job, payload={}, is_analysable=not reason, received_at=now + timedelta(seconds=2))
+        return Report.objects.create(
+            study=study, result=result, connection=job.connection, algorithm=ALGORITHM, conclusion="-", content=asdict(content),
+            issued_at=now + timedelta(seconds=3.2),
+        )  # fmt: skip

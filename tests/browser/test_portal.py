@@ -1,0 +1,262 @@
+"""The portal as a person meets it: signing in and out, the live worklist, what needs attention. In a real browser."""
+
+import re
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Browser, expect
+
+from ai.models import Job
+from imaging.models import Study
+from tests import house
+from tests.browser import scenes
+from tests.browser.conftest import Visitor, context_of, visitor_of
+from tests.conftest import Hospital
+from tests.dicom_files import ct_slice
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+ROWS = re.compile(r".*/worklist/rows\?.*")
+
+
+def focused(visitor: Visitor) -> str:
+    return visitor.page.evaluate("document.activeElement.id")
+
+
+def test_sign_in_by_email_leads_to_the_worklist(visitor: Visitor, mercy: Hospital) -> None:
+    """"allauth login by e-mail, worklist with AI status"; sex and age beside the name, elapsed beside the absolute time."""
+    scenes.study_take(mercy, PatientName="DOE^JANE", PatientSex="F", PatientBirthDate="19600102", StudyDate="20260301")
+    page = visitor.sign_in(mercy).page
+    expect(page).to_have_url(f"{visitor.address}/t/{mercy.slug}/worklist")
+    row = page.get_by_role("row").filter(has_text="DOE, JANE")
+    expect(row).to_contain_text("F 66 y")
+    expect(row).to_contain_text("just now")
+    expect(row.locator("time")).to_have_text(re.compile(r"\d\d \w{3} \d{4} \d\d:\d\d:\d\d C[SD]T"))
+    state = row.locator(".mh-state")
+    expect(state).to_have_text("waiting for images")
+    expect(state.locator("svg")).to_be_visible()
+
+
+def test_a_wrong_password_is_heard(visitor: Visitor, mercy: Hospital) -> None:
+    """An error that screen readers hear: an alert that takes the focus, fields marked invalid and described by it."""
+    mercy.member("radiologist")
+    visitor.open("/accounts/login/")
+    page = visitor.page
+    page.get_by_label("E-mail").fill(f"radiologist@{mercy.slug}.example")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_have_text("The email address and/or password you specified are not correct.")
+    expect(alert).to_be_focused()
+    expect(page).to_have_title("Error: Sign in - MedHub")
+    for label, kept in (("E-mail", f"radiologist@{mercy.slug}.example"), ("Password", "")):
+        field = page.get_by_label(label)
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(field).to_have_accessible_description(re.compile("are not correct"))
+        expect(field).to_have_value(kept)
+
+
+def test_a_new_study_comes_by_itself_and_leaves_the_focus(visitor: Visitor, mercy: Hospital) -> None:
+    """"polling every 2 s", "live update without moving the row under the cursor", "new rows announced", "updated" in site time."""
+    scenes.study_take(mercy, PatientName="DOE^JANE")
+    page = visitor.sign_in(mercy).page
+    page.keyboard.press("j")
+    before = focused(visitor)
+    expect(page.locator(f"#{before}")).to_have_text("DOE, JANE")
+    house.store(mercy, [ct_slice(PatientID="P9", PatientName="ROE^RICHARD")])
+    house.index(mercy)
+    rows = page.get_by_role("row").filter(has=page.locator("[data-row-link]"))
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("ROE, RICHARD")
+    assert focused(visitor) == before
+    expect(page.locator("[data-news]")).to_have_text("1 new")
+    assert page.locator("[data-news]").get_attribute("role") == "status"
+    polls = page.evaluate("performance.getEntriesByType('resource').filter(e => e.name.includes('/rows?')).map(e => e.startTime)")
+    assert 1900 < polls[0] < 3500, polls
+    shown = page.locator("[data-updated]").inner_text()
+    here = timezone.now().astimezone(ZoneInfo("America/Chicago"))
+    assert shown in {f"{here - timedelta(seconds=back):%H:%M:%S}" for back in range(-2, 6)}
+    page.keyboard.press("k")
+    expect(page.locator("[data-news]")).to_have_text("")
+
+
+def test_a_row_stays_under_the_cursor(hurried: Visitor, mercy: Hospital) -> None:
+    """"a pinned row never moves": rows that come above do not push the one under the mouse."""
+    for name in ("A^A", "B^B", "C^C", "D^D"):
+        scenes.study_take(mercy, count=1, PatientName=name, PatientID=name)
+    page = hurried.sign_in(mercy).page
+    page.set_viewport_size({"width": 1280, "height": 400})
+    row = page.get_by_role("link", name="B, B")
+    row.hover()
+    before = row.bounding_box()
+    scenes.study_take(mercy, count=1, PatientName="ROE^RICHARD", PatientID="P9")
+    hurried.hurry()
+    expect(page.get_by_role("link", name="ROE, RICHARD")).to_be_attached()
+    after = row.bounding_box()
+    assert before
+    assert after
+    assert abs(after["y"] - before["y"]) <= 1
+
+
+def test_the_worklist_by_keyboard(visitor: Visitor, mercy: Hospital) -> None:
+    """"worklist j/k move, Enter open" (B3.4); with a modifier the keys stay the browser's."""
+    for name in ("FIRST^A", "SECOND^B"):
+        scenes.study_take(mercy, count=1, PatientName=name, PatientID=name)
+    page = visitor.sign_in(mercy).page
+    walked = []
+    for key in ("j", "j", "j", "k", "Control+j"):
+        page.keyboard.press(key)
+        walked.append(page.locator(":focus").inner_text())
+    assert walked == ["SECOND, B", "FIRST, A", "FIRST, A", "SECOND, B", "SECOND, B"]
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("SECOND, B")
+
+
+def test_elapsed_time_counts_on(hurried: Visitor, mercy: Hospital) -> None:
+    """"Elapsed ("12 min") beside absolute": also on a page that stays open while nothing changes."""
+    study = scenes.study_take(mercy)
+    with mercy.scope():
+        Study.objects.filter(id=study.id).update(first_received_at=timezone.now() - timedelta(minutes=58, seconds=30))
+    elapsed = hurried.sign_in(mercy).page.locator("[data-since]")
+    expect(elapsed).to_have_text("58 min ago")
+    hurried.hurry(120)
+    expect(elapsed).to_have_text("1 h ago")
+
+
+def test_a_lost_connection_is_said_and_unsaid(hurried: Visitor, mercy: Hospital) -> None:
+    """"stream lost: banner + time of last update": refused or never answered; the rows stay, and it goes when the server is back."""
+    scenes.study_take(mercy, PatientName="DOE^JANE")
+    page = hurried.sign_in(mercy).page
+    banner = page.get_by_text("The connection was lost")
+    expect(banner).to_be_hidden()
+    assert page.locator("[role=status]").filter(has=banner).count() == 1
+    page.route(ROWS, lambda route: route.abort())
+    hurried.hurry()
+    expect(banner).to_be_visible()
+    expect(page.get_by_role("link", name="DOE, JANE")).to_be_visible()
+    page.unroute(ROWS)
+    hurried.hurry()
+    expect(banner).to_be_hidden()
+    assert 0 < page.evaluate("htmx.config.timeout") <= 10_000
+    page.evaluate("htmx.config.timeout = 200")
+    page.route(ROWS, lambda route: None)
+    hurried.hurry()
+    expect(banner).to_be_visible()
+    hurried.forgive("ERR_FAILED", "htmx:sendError", "htmx:timeout", "htmx:afterRequest")
+
+
+def test_a_stranger_sees_our_404(visitor: Visitor, mercy: Hospital, olaf: Hospital) -> None:
+    """"Foreign ids answer 404": the page names neither the hospital nor the patient, and leads home."""
+    study = scenes.study_take(olaf, PatientName="DOE^JANE")
+    visitor.sign_in(mercy)
+    for path in (f"/t/{olaf.slug}/worklist", f"/t/{olaf.slug}/studies/{study.uuid}", f"/t/{mercy.slug}/studies/{study.uuid}"):
+        answer = visitor.open(path)
+        assert answer is not None
+        assert answer.status == 404
+        expect(visitor.page.get_by_role("heading", level=1)).to_have_text("There is nothing here for you")
+        assert not re.search(r"DOE|Olaf", visitor.page.content())
+        visitor.forgive("404")
+    visitor.page.get_by_role("link", name="To the start page").click()
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Worklist")
+
+
+def test_signing_out_forgets(visitor: Visitor, mercy: Hospital) -> None:
+    """"PHI pages not cached; client storage clean": the back button shows the sign-in page, nothing is left in the browser."""
+    scenes.study_take(mercy, PatientName="DOE^JANE")
+    page = visitor.sign_in(mercy).page
+    page.get_by_role("link", name="DOE, JANE").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("DOE, JANE")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    for _ in range(2):
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+        assert "DOE" not in page.content()
+    assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
+    assert {cookie["name"] for cookie in visitor.context.cookies()} <= {"csrftoken", "messages"}
+
+
+def test_signing_out_elsewhere_clears_an_open_worklist(hurried: Visitor, mercy: Hospital) -> None:
+    """"tabs share": patients do not stay on the screen of a tab whose session ended, and no sign-in form lands among the rows."""
+    scenes.study_take(mercy, PatientName="DOE^JANE")
+    page = hurried.sign_in(mercy).page
+    other = hurried.context.new_page()
+    hurried.watch(other)
+    other.goto(f"{hurried.address}/t/{mercy.slug}/")
+    other.get_by_role("button", name="Sign out").click()
+    expect(other.get_by_role("heading", level=1)).to_have_text("Sign in")
+    expect(page.get_by_role("link", name="DOE, JANE")).to_be_visible()
+    hurried.hurry()
+    expect(page).to_have_url(re.compile("/accounts/login/"))
+    assert "DOE" not in page.content()
+
+
+def test_a_failed_job_is_sent_again(visitor: Visitor, mercy: Hospital) -> None:
+    """"dead letters show in the portal with resend": the button works from a real form, its study is one click away."""
+    study = scenes.study_take(mercy, PatientName="DOE^JANE")
+    job = scenes.job_make(mercy, study, Job.State.FAILED, "no answer within 60 s")
+    page = visitor.sign_in(mercy, "admin").page
+    page.get_by_role("link", name="Needs attention").click()
+    row = page.get_by_role("row").filter(has_text="no answer within 60 s")
+    expect(row.get_by_role("button", name="Send again")).to_have_accessible_description(re.compile("MedHub Quantify"))
+    row.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+    with mercy.scope():
+        job.refresh_from_db()
+    assert job.state == Job.State.QUEUED
+
+
+def test_no_page_says_anything_of_the_patient_outside_itself(visitor: Visitor, mercy: Hospital) -> None:
+    """"No PHI in URL, <title>": canary values stay in the body of the page; no request or referrer carries them away."""
+    study = scenes.study_take(mercy, PatientName="ZZCANARY^QX", PatientID="QX-77123", AccessionNumber="QXACC9")
+    scenes.report_make(mercy, study)
+    told: list[str] = []
+    visitor.page.on("request", lambda request: told.append(request.url + str(request.headers.get("referer", ""))))
+    visitor.sign_in(mercy, "owner")
+    for path in ("", "/worklist", f"/studies/{study.uuid}", "/attention"):
+        visitor.open(f"/t/{mercy.slug}{path or '/'}")
+        told.append(visitor.page.title())
+    assert "Study - MedHub" in told
+    assert len(told) > 15
+    assert not [text for text in told if re.search("CANARY|QX", text)]
+
+
+def test_a_hostile_name_stays_text(visitor: Visitor, mercy: Hospital) -> None:
+    """"every HTML surface escapes it": nothing of it runs, nothing is fetched (the fixture hears both)."""
+    study = scenes.study_take(mercy, PatientName="<svg onload&#61;alert(1)>^<script>alert(2)</script>")
+    page = visitor.sign_in(mercy).page
+    expect(page.get_by_role("link", name="<svg onload&#61;alert(1)>")).to_be_visible()
+    visitor.open(f"/t/{mercy.slug}/studies/{study.uuid}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("<script>alert(2)</script>")
+
+
+def test_the_watch_hears_what_it_must(visitor: Visitor, mercy: Hospital) -> None:
+    """Strict CSP in the browser: inline script and style and foreign images are refused - and this suite would notice any."""
+    visitor.sign_in(mercy)
+    visitor.page.evaluate("""() => {
+      const script = document.createElement("script"); script.textContent = "window.hasRun = 1"; document.body.append(script);
+      document.body.setAttribute("style", "color: red");
+      const image = new Image(); image.src = "http://evil.example/x.png"; document.body.append(image);
+    }""")
+    visitor.page.wait_for_timeout(200)
+    assert visitor.page.evaluate("window.hasRun") is None
+    for words in ("inline script", "inline style", "evil.example"):
+        visitor.forgive(words)
+
+
+def test_pages_work_without_javascript(chromium: Browser, portal: str, mercy: Hospital) -> None:
+    """"works without JS except viewer and live panels": list, study with its picture and report, sign out."""
+    study = scenes.study_take(mercy, PatientName="DOE^JANE")
+    scenes.report_make(mercy, study)
+    with visitor_of(context_of(chromium, java_script_enabled=False), portal) as visitor:
+        page = visitor.sign_in(mercy).page
+        page.get_by_role("link", name="DOE, JANE").click()
+        picture = page.get_by_role("img")
+        expect(picture).to_have_accessible_name("CT, image 2 of 3")
+        assert visitor.context.request.get(f"{portal}{picture.get_attribute('src')}").headers["content-type"] == "image/png"
+        expect(page.get_by_text("4,215 mL")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+        assert visitor.complaints == []
