@@ -1,7 +1,7 @@
 """Celery's way into ai: take jobs a step further, find the due ones."""
 
 from ai import dispatch
-from journal.wall.tasks import rows_due, sweep_task, task_send, tenant_task
+from journal.wall.tasks import GRACE_SECONDS, SWEEP_EXPIRES, rows_due, sweep_task, task_send, tenant_task
 
 
 @tenant_task(queue="dispatch", is_scoped=False)
@@ -13,5 +13,5 @@ def job_run_task(*, tenant_id: int, job_id: int) -> None:
 
 @sweep_task(queue="dispatch")
 def jobs_sweep() -> None:
-    for tenant_id, job_id in rows_due("ai_job"):
-        task_send(job_run_task, tenant_id=tenant_id, job_id=job_id)
+    for tenant_id, job_id in rows_due("ai_job", grace_seconds=GRACE_SECONDS):
+        task_send(job_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, job_id=job_id)

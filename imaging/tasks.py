@@ -1,8 +1,8 @@
-"""Celery's way into imaging: complete due studies, and the audit seal that beats per hospital."""
+"""Celery's way into imaging: complete due studies; seal audit trails whose request got lost."""
 
 from imaging import completion
 from journal.tasks import audit_seal_task
-from journal.wall.tasks import rows_due, sweep_task, task_send, tenant_task
+from journal.wall.tasks import SWEEP_EXPIRES, rows_due, sweep_task, task_send, tenant_task
 from tenants.selectors import tenant_ids
 
 
@@ -14,10 +14,11 @@ def study_complete_task(*, study_id: int) -> None:
 @sweep_task(queue="ingest")
 def studies_sweep() -> None:
     for tenant_id, study_id in rows_due("imaging_study"):
-        task_send(study_complete_task, tenant_id=tenant_id, study_id=study_id)
+        task_send(study_complete_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, study_id=study_id)
 
 
 @sweep_task()
 def audit_sweep() -> None:
+    """Slow: whoever writes an audit event asks for its seal; this makes good what got lost."""
     for tenant_id in tenant_ids():
         task_send(audit_seal_task, tenant_id=tenant_id)

@@ -5,11 +5,15 @@ One task per hospital seals the hash chain within seconds; `audit_verify` finds 
 """
 
 import hashlib
+import time
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
-from django.db import connection
+from django.conf import settings
+from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from journal.models import AuditEvent, AuditSeal
 from journal.trace import trace_id_current
@@ -17,6 +21,8 @@ from journal.wall.ids import id_new
 from journal.wall.scope import tenant_id_current
 
 BUCKET_SECONDS = 300
+SEAL_EVERY_SECONDS = 4.0  # a process asks for at most one seal per hospital in this time ...
+SEAL_AFTER_SECONDS = 6.0  # ... which runs this much later, when whatever was written in between has committed
 SEAL_BATCH = 1000
 
 
@@ -41,6 +47,22 @@ def audit_record(*, actor: Actor, action: str, object_type: str, object_id: str,
                 orjson.dumps(detail or {}).decode(),
             ],
         )  # fmt: skip
+    _seal_soon()
+
+
+_asked: dict[int, float] = {}
+
+
+def _seal_soon() -> None:
+    """Ask for a seal within 10 s, once for a burst. A lost message is made good by the next event or the slow sweep."""
+    tenant_id, now = tenant_id_current(), time.monotonic()
+    if now - _asked.get(tenant_id, -SEAL_EVERY_SECONDS) < SEAL_EVERY_SECONDS:
+        return
+    if len(_asked) > 10_000:
+        _asked.clear()
+    _asked[tenant_id] = now
+    nudge = import_string(settings.MEDHUB_SEAL_NUDGE)
+    transaction.on_commit(partial(nudge, tenant_id=tenant_id), robust=True)
 
 
 def _digest(before: str, event: AuditEvent) -> str:

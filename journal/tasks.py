@@ -4,7 +4,7 @@ import logging
 
 from journal import audit, outbox
 from journal.wall.scope import tenant_scope
-from journal.wall.tasks import rows_due, sweep_task, task_send, tenant_task
+from journal.wall.tasks import GRACE_SECONDS, SWEEP_EXPIRES, rows_due, sweep_task, task_send, tenant_task
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,14 @@ def delivery_nudge(*, tenant_id: int, delivery_id: int) -> None:
 
 @sweep_task()
 def deliveries_sweep() -> None:
-    for tenant_id, delivery_id in rows_due("journal_delivery"):
-        delivery_nudge(tenant_id=tenant_id, delivery_id=delivery_id)
+    for tenant_id, delivery_id in rows_due("journal_delivery", grace_seconds=GRACE_SECONDS):
+        task_send(delivery_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, delivery_id=delivery_id)
 
 
 @tenant_task(queue="default")
 def audit_seal_task() -> None:
     audit.audit_seal()
+
+
+def audit_seal_nudge(*, tenant_id: int) -> None:
+    task_send(audit_seal_task, countdown=audit.SEAL_AFTER_SECONDS, tenant_id=tenant_id)

@@ -15,6 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "medhub.settings")
 
 app = Celery("medhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf["CELERY_DB_REUSE_MAX"] = 10_000  # keep connections between tasks; each task looks whether they still live
 app.autodiscover_tasks(["journal", "imaging", "ai"])
 
 
@@ -45,7 +46,7 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "deliveries": {"task": "journal.tasks.deliveries_sweep", "schedule": every},
         "studies": {"task": "imaging.tasks.studies_sweep", "schedule": timedelta(seconds=min(seconds, 0.5))},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
-        "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(seconds=5)},
+        "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(minutes=10)},
     }
 
 

@@ -3,10 +3,11 @@
 import functools
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from celery import Task, shared_task
-from django.db import connections
+from django.db import close_old_connections, connections
 from django.utils import timezone
 
 from journal.trace import trace
@@ -31,6 +32,7 @@ def tenant_task(*, queue: str, is_scoped: bool = True) -> Callable[[Callable[...
         @functools.wraps(function)
         def run(*, tenant_id: int, trace_id: str = "", **kwargs: Any) -> None:
             known = {key: value for key, value in kwargs.items() if key in names}
+            close_old_connections()  # a database that was restarted costs a connection, not a task
             with trace(trace_id):
                 if not is_scoped:
                     function(tenant_id=tenant_id, **known)
@@ -43,6 +45,10 @@ def tenant_task(*, queue: str, is_scoped: bool = True) -> Callable[[Callable[...
     return wrap
 
 
+SWEEP_EXPIRES = 15.0  # seconds
+GRACE_SECONDS = 1.0
+
+
 def sweep_task(*, queue: str = "default") -> Callable[[Callable[[], None]], Task]:
     """A beat task that finds due rows of every hospital (as medhub_sweep) and sends one tenant_task each."""
 
@@ -52,6 +58,7 @@ def sweep_task(*, queue: str = "default") -> Callable[[Callable[[], None]], Task
         )
         @functools.wraps(function)
         def run() -> None:
+            close_old_connections()
             function()
 
         return run
@@ -59,19 +66,25 @@ def sweep_task(*, queue: str = "default") -> Callable[[Callable[[], None]], Task
     return wrap
 
 
-def rows_due(table: str, *, limit: int = 500) -> list[tuple[int, int]]:
-    """(tenant_id, id) of rows whose time has come, oldest first, over all hospitals. `table` is a trusted name."""
+def rows_due(table: str, *, grace_seconds: float = 0, limit: int = 500) -> list[tuple[int, int]]:
+    """(tenant_id, id) of rows whose time has come, oldest first, over all hospitals. `table` is a trusted name.
+
+    `grace_seconds` passes over rows that a message of their own is still on its way for.
+    """
     with connections["sweep"].cursor() as cursor:
         cursor.execute(
             f'SELECT tenant_id, id FROM "{table}" WHERE due_at <= %s ORDER BY due_at LIMIT %s',  # noqa: S608 trusted name
-            [timezone.now(), limit],
+            [timezone.now() - timedelta(seconds=grace_seconds), limit],
         )
         return list(cursor.fetchall())
 
 
-def task_send(task: Task, *, countdown: float | None = None, **kwargs: Any) -> None:
-    """Send without waiting for a broker that is down: the row stays due, so a lost message costs one sweep."""
+def task_send(task: Task, *, countdown: float | None = None, expires: float | None = None, **kwargs: Any) -> None:
+    """Send without waiting for a broker that is down: the row stays due, so a lost message costs one sweep.
+
+    What a sweep sends `expires`: behind a backlog the next sweep's message does as well, and the old one is dropped unread.
+    """
     try:
-        task.apply_async(kwargs=kwargs, countdown=countdown, retry=False)
+        task.apply_async(kwargs=kwargs, countdown=countdown, expires=expires, retry=False)
     except Exception as error:  # whatever a transport raises; the sweep comes back to the row
         log.warning("broker not reached for %s: %s", task.name, type(error).__name__)

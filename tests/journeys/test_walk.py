@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from imaging.models import Association
-from journal.models import Delivery
+from journal.audit import audit_verify
+from journal.models import AuditEvent, AuditSeal, Delivery
 from tests.dicom_files import shared_file
 
 pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.xdist_group("stack")]
@@ -137,8 +138,8 @@ def test_a_child_that_dies_is_restarted(house, joined) -> None:
     house.wait_report(joined)
 
 
-def test_everything_was_delivered(house, joined) -> None:
-    """After a walk no delivery is pending and none is dead."""
+def test_everything_was_delivered_and_the_audit_is_sealed(house, joined) -> None:
+    """After a walk no delivery is pending and none is dead; "one task per tenant seals the hash chain within 10 s"."""
     assert house.send(joined) == 0
     house.wait_report(joined)
 
@@ -147,3 +148,10 @@ def test_everything_was_delivered(house, joined) -> None:
             return set(Delivery.objects.values_list("state", flat=True)) == {"done"}
 
     house.wait(is_done, "the last delivery")
+
+    def is_sealed() -> bool:
+        with joined.scope():
+            is_whole = AuditSeal.objects.count() == AuditEvent.objects.count() > 1
+            return is_whole and audit_verify() is None
+
+    house.wait(is_sealed, "the seal", seconds=15)
