@@ -15,7 +15,8 @@ FACTS: dict[str, Callable[[StudyFacts], Any]] = {
     "patient_age_years": lambda facts: facts.patient_age_years,
     "instances": lambda facts: float(sum(series.instances for series in facts.series)),
 }
-OPERATORS = {"is", "is_not", "contains", "at_least", "at_most"}
+WANTS = {"is": "", "is_not": "anything but ", "contains": "words like ", "at_least": "at least ", "at_most": "at most "}
+OPERATORS = set(WANTS)
 
 
 class RuleError(Exception):
@@ -65,11 +66,11 @@ def _holds(operator: str, found: Any, wanted: Any) -> bool:
 
 
 def _reason(fact: str, operator: str, found: Any, wanted: Any) -> str:
-    name, want = fact.replace("_", " "), ", ".join(wanted) if isinstance(wanted, list) else f"{wanted:g}"
+    name, want = fact.replace("_", " "), " or ".join(wanted) if isinstance(wanted, list) else f"{wanted:g}"
     if isinstance(found, frozenset):
         have = ", ".join(sorted(found)) or "not stated"
     elif fact == "description":
         have = "not matching"  # free text of a study may hold a name: it stays out of reasons
     else:
         have = "not stated" if found is None else f"{found:g}"
-    return f"{name} is {have}, the rule wants {operator.replace('_', ' ')} {want}"
+    return f"{name} is {have}, the rule wants {WANTS[operator]}{want}"

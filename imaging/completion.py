@@ -5,10 +5,12 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from imaging.inbox import inbox_watermark
 from imaging.models import Association, Study, StudySource
 from journal.faults import fault
 from journal.outbox import event_publish
 from journal.trace import trace
+from tenants.selectors import tenant_get
 
 IN_FLIGHT_WAIT_SECONDS = 1
 
@@ -22,7 +24,7 @@ def study_complete(*, study_id: int, is_forced: bool = False) -> bool:
     if not is_forced:
         if study.due_at > now:
             return False
-        if _is_in_flight(study_id):
+        if _is_in_flight(study_id) or _is_behind(study):
             Study.objects.filter(id=study_id).update(due_at=now + timedelta(seconds=IN_FLIGHT_WAIT_SECONDS))
             return False
     version = study.version + 1
@@ -33,6 +35,13 @@ def study_complete(*, study_id: int, is_forced: bool = False) -> bool:
         event_publish(name="study.completed", ids={"study_id": study_id, "version": version})
     fault("completion.before_commit")
     return True
+
+
+def _is_behind(study: Study) -> bool:
+    """Does the inbox still hold something that was received within the study's quiet time? It may be an image of this study."""
+    watermark = inbox_watermark(tenant_id=study.tenant_id)
+    quiet = timedelta(seconds=tenant_get(tenant_id=study.tenant_id).quiet_seconds)
+    return watermark is not None and watermark <= study.last_received_at + quiet
 
 
 def _is_in_flight(study_id: int) -> bool:

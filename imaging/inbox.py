@@ -8,13 +8,14 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
 
 from journal.faults import fault
-from journal.wall.ids import id_new
+from journal.wall.ids import id_new, id_time
 
 Bytes = bytes | bytearray | memoryview
 
@@ -138,6 +139,20 @@ def inbox_objects(*, limit: int) -> Iterator[list[InboxObject]]:
         found.sort(key=lambda item: item.instance_id)
         if found:
             yield found[:limit]
+
+
+def inbox_watermark(*, tenant_id: int) -> datetime | None:
+    """When the oldest object that waits for the index worker was received; None when nothing waits. Before it all is indexed."""
+    folder = inbox_root() / str(tenant_id)
+    if not folder.is_dir():
+        return None
+    waiting = [
+        int(entry.name[:-4])
+        for source in os.scandir(folder)
+        for entry in os.scandir(source.path)
+        if entry.name.endswith(".dcm")
+    ]
+    return id_time(min(waiting)) if waiting else None
 
 
 def inbox_sweep(*, older_than: float) -> None:

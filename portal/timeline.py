@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from ai.models import Decision, Job, Report, Result
 from fhirapi.store import resource_read
@@ -30,9 +31,9 @@ def study_timeline(*, study: Study) -> list[Hop]:
 
 def _arrival(study: Study) -> list[Hop]:
     is_complete = study.state == Study.State.COMPLETE
-    images = _("%(images)s images in %(series)s series") % {
-        "images": study.number_of_instances, "series": study.number_of_series,
-    }  # fmt: skip
+    images = ngettext("%(images)s image", "%(images)s images", study.number_of_instances) % {
+        "images": study.number_of_instances
+    } + _(" in %(series)s series") % {"series": study.number_of_series}
     document = resource_read(rtype="ImagingStudy", fhir_id=str(study.uuid)) if is_complete else None
     return [
         Hop(key="received", label=_("Received"), at=study.first_received_at),
@@ -51,8 +52,8 @@ def _routed(decisions: list[Decision]) -> Hop:
         names = ", ".join(decision.rule.name for decision in matched if decision.rule)
         return Hop(key="matched", label=_("Rule matched"), at=matched[0].created_at, detail=f"{names}: {matched[0].reason}")
     if decisions:
-        reasons = "; ".join(f"{d.rule.name}: {d.reason}" if d.rule else d.reason for d in decisions)
-        return Hop(key="matched", label=_("No rule matched"), at=decisions[0].created_at, detail=reasons, is_problem=True)
+        reasons = "; ".join(f"{d.rule.name}: {d.reason}" for d in decisions if d.rule)
+        return Hop(key="matched", label=_("No rule matched"), at=decisions[0].created_at, detail=reasons or decisions[0].reason)
     return Hop(key="matched", label=_("Rule matched"), at=None)
 
 

@@ -48,7 +48,9 @@ def hospital_page(capability: str) -> Callable[[Callable[..., HttpResponse]], Ca
         @functools.wraps(view)
         def run(request: HttpRequest, slug: str, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
-                return redirect_to_login(request.get_full_path())
+                login = redirect_to_login(request.get_full_path())
+                add_never_cache_headers(login)
+                return login
             membership = selectors.membership_get(user_id=request.user.pk, slug=slug)
             if membership is None:
                 raise Http404

@@ -36,6 +36,14 @@ def _database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _fresh_cache() -> None:
+    """allauth counts sign-ins per address in the cache; all tests come from one address."""
+    from django.core.cache import cache
+
+    cache.clear()
+
+
 @dataclass
 class Hospital:
     tenant: Any

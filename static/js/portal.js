@@ -23,8 +23,7 @@ setInterval(sinceTell, 5000);
 
 // A live panel says when it was last told something, and says so when the stream is lost.
 document.addEventListener("htmx:afterRequest", (event) => {
-  const panel = event.target.closest("[data-live]");
-  if (!panel) return;
+  if (!event.detail.requestConfig.elt.matches("[data-live]")) return; // event.target is its parent once the panel was swapped
   const status = event.detail.xhr ? event.detail.xhr.status : 0;
   if (status === 403 || status === 404) { location.reload(); return; } // no longer this person's list
   const isTold = status === 304 || event.detail.successful;
@@ -33,7 +32,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   document.querySelector(".mh-lost")?.toggleAttribute("data-is-on", !isTold);
 });
 
-// New rows come above: the row under the cursor, or the one with the focus, stays where it is on the screen.
+// New rows come above: the row with the focus (htmx gives it back by id) or under the cursor stays where it is on the screen.
 let anchor = null;
 let known = new Set();
 let unread = 0;
@@ -50,14 +49,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     location.reload();
     return;
   }
-  const focused = document.activeElement?.matches("[data-row-link]") ? document.activeElement : null;
-  const link = focused || document.querySelector("tr:hover [data-row-link]");
-  anchor = link && { id: link.id, top: link.getBoundingClientRect().top, isFocused: link === focused };
+  const link = document.querySelector("[data-row-link]:focus") || document.querySelector("tr:hover [data-row-link]");
+  anchor = link && { id: link.id, top: link.getBoundingClientRect().top };
   known = new Set(rowLinks().map((row) => row.id));
 });
 document.addEventListener("htmx:afterSwap", () => {
   const link = anchor && document.getElementById(anchor.id);
-  if (link && anchor.isFocused) link.focus({ preventScroll: true });
   if (link) window.scrollBy(0, link.getBoundingClientRect().top - anchor.top);
   const fresh = rowLinks().filter((row) => !known.has(row.id)).length;
   if (fresh) newsTell(unread + fresh);

@@ -19,16 +19,16 @@ def facts(**changes) -> StudyFacts:
     ("condition", "is_match", "reason"),
     [
         ({"fact": "modality", "is": ["CT", "MR"]}, True, "all conditions hold"),
-        ({"fact": "modality", "is": ["MR"]}, False, "modality is CT, the rule wants is MR"),
-        ({"fact": "modality", "is_not": ["CT"]}, False, "modality is CT, the rule wants is not CT"),
+        ({"fact": "modality", "is": ["MR"]}, False, "modality is CT, the rule wants MR"),
+        ({"fact": "modality", "is_not": ["CT"]}, False, "modality is CT, the rule wants anything but CT"),
         ({"fact": "body_part", "is": ["chest"]}, True, "all conditions hold"),
         ({"fact": "description", "contains": ["chest"]}, True, "all conditions hold"),
-        ({"fact": "description", "contains": ["head"]}, False, "description is not matching, the rule wants contains head"),
-        ({"fact": "calling_ae", "is": ["CT2"]}, False, "calling ae is CT1, the rule wants is CT2"),
+        ({"fact": "description", "contains": ["head"]}, False, "description is not matching, the rule wants words like head"),
+        ({"fact": "calling_ae", "is": ["CT2"]}, False, "calling ae is CT1, the rule wants CT2"),
         ({"fact": "patient_age_years", "at_least": 18}, True, "all conditions hold"),
         ({"fact": "patient_age_years", "at_most": 18}, False, "patient age years is 61, the rule wants at most 18"),
         ({"fact": "instances", "at_least": 200}, False, "instances is 150, the rule wants at least 200"),
-        ({"fact": "sex", "is": ["M"]}, False, "sex is F, the rule wants is M"),
+        ({"fact": "sex", "is": ["M"]}, False, "sex is F, the rule wants M"),
     ],
 )
 def test_each_fact_and_operator(condition, is_match, reason) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.test import override_settings
 from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
@@ -61,7 +62,10 @@ def chromium_run() -> Iterator[Browser]:
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     try:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+            # Playwright switches off the cache behind the back button; people have it, so it is on here.
+            browser = playwright.chromium.launch(
+                executable_path=path, args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+            )
             yield browser
             browser.close()
     finally:
@@ -157,6 +161,7 @@ def visitor_of(context: BrowserContext, address: str) -> Iterator[Visitor]:
         for opened in set(context.pages) - others:
             opened.close()
         context.clear_cookies()
+        cache.clear()  # allauth allows an address 30 sign-ins a minute, and all of these come from one
 
 
 @pytest.fixture

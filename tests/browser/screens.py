@@ -63,6 +63,7 @@ def picture(visitor: Visitor, name: str) -> list[str]:
         visitor.page.set_viewport_size({"width": width, "height": height})
         visitor.page.wait_for_timeout(120)
         image = Image.open(io.BytesIO(visitor.page.screenshot(full_page=True))).convert("RGB")
+        assert image.width == width, f"{name} is {image.width} px wide in a window of {width}"
         path = FOLDER / f"{name}-{width}.png"
         for greys in (128, 64, 32, 16):
             image.quantize(palette=palette(image, greys), dither=Image.Dither.NONE).save(path, optimize=True)

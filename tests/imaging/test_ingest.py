@@ -2,6 +2,7 @@
 
 import io
 import random
+from datetime import timedelta
 
 import pytest
 from pydicom import dcmread
@@ -176,6 +177,26 @@ def test_a_restart_rescans_the_inbox_and_a_replay_adds_nothing(mercy) -> None:
         assert Instance.objects.count() == 1
         assert WorkItem.objects.count() == 0
         assert Study.objects.get().number_of_instances == 1
+
+
+def test_a_study_waits_for_an_index_worker_that_is_behind(mercy) -> None:
+    """Acknowledged images that have no rows yet hold up completion, so a busy machine makes no half study."""
+    mercy.tenant.quiet_seconds = 5
+    mercy.tenant.save()
+    slices = series_of(4)
+    house.store(mercy, slices[:2])
+    house.index(mercy)
+    house.store(mercy, slices[2:])  # acknowledged, waiting in the inbox
+    house.force_due(mercy)
+    house.complete(mercy)
+    with mercy.scope():
+        study = Study.objects.get()
+        assert study.version == 0
+        Study.objects.update(last_received_at=study.last_received_at - timedelta(seconds=60))  # what waits came long after
+    house.force_due(mercy)
+    house.complete(mercy)
+    with mercy.scope():
+        assert Study.objects.get().version == 1
 
 
 def test_completion_and_late_images_make_versions(mercy) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ class DemoFolder:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.started: list[subprocess.Popen[str]] = []
         ports = free_ports()
         names = {"MEDHUB_HTTP_PORT": ports.http, "MEDHUB_DIMSE_PORT": ports.dimse, "MEDHUB_QUANTIFY_PORT": ports.quantify}
         keep = {"PATH", "HOME", "LANG", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
@@ -35,10 +36,12 @@ class DemoFolder:
         self.environment |= {"MEDHUB_HOME": str(home), **{name: str(port) for name, port in names.items()}}
 
     def start(self, *options: str, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*prefix, sys.executable, "manage.py", "demo", *options], cwd=ROOT, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+        self.started.append(process)
+        return process
 
     def run(self, *options: str) -> tuple[int, str]:
         process = self.start(*options)
@@ -61,6 +64,14 @@ class DemoFolder:
                     found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:120])
         return found
 
+    def end(self) -> None:
+        """Whatever a failed test left: the supervisor ends when the demo it belongs to does."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait(10)
+        self.wait_gone()
+
     def wait_gone(self) -> None:
         for _ in range(300):
             if not self.left():
@@ -81,8 +92,10 @@ def wait_line(process: subprocess.Popen[str], words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoFolder:
-    return DemoFolder(tmp_path_factory.mktemp("demo"))
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoFolder]:
+    folder = DemoFolder(tmp_path_factory.mktemp("demo"))
+    yield folder
+    folder.end()
 
 
 def test_once_walks_a_study_and_leaves_nothing(demo) -> None:
@@ -167,8 +180,7 @@ def test_as_a_user_and_killed_hard(tmp_path_factory) -> None:
         pytest.skip("this machine allows no user namespace")
     folder = DemoFolder(tmp_path_factory.mktemp("user"))
     process = folder.start(prefix=as_user)
-    text = wait_line(process, "Running. Ctrl-C stops everything.")
-    assert "Report issued" in text
-    process.kill()
-    process.wait(10)
-    folder.wait_gone()
+    try:
+        assert "Report issued" in wait_line(process, "Running. Ctrl-C stops everything.")
+    finally:
+        folder.end()  # SIGKILL of the demo, then nothing may be left
