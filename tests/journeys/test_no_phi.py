@@ -18,7 +18,7 @@ def test_no_patient_in_logs_titles_and_addresses(house, joined, tmp_path, client
         ds.PatientName, ds.PatientID, ds.AccessionNumber, ds.StudyDescription = "ZZCANARY^Q", "ZZMRN77", "ZZACC88", "ZZDESC99"
         ds.save_as(tmp_path / file.name)
     (tmp_path / "broken.dcm").write_bytes((tmp_path / file.name).read_bytes()[:900])
-    assert house.send(joined, tmp_path) == 0
+    house.wait(lambda: house.send(joined, tmp_path) == 0, "an acknowledged study")
     house.wait_report(joined)
     joined.member("owner")
     client.post("/accounts/login/", {"login": f"owner@{joined.slug}.example", "password": PASSWORD})

@@ -1,0 +1,46 @@
+"""Where the bench lives: its own MEDHUB_HOME, ports and processes. Imported, and `prepare` called, before Django reads its settings."""
+
+import os
+import shutil
+from pathlib import Path
+
+import django
+
+from bench.dicom_peers import port_free
+from medhub.embedded import Home
+from medhub.stack import ROOT, Ports, Stack
+
+BENCH = ROOT / ".medhub" / "bench"
+OTHER_INSTALLS = ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_SWEEP_URL", "CELERY_BROKER_URL", "MEDHUB_PRODUCTION")
+
+
+def prepare() -> Stack:
+    """An empty house of our own, not started, with this process's Django set to it. PostgreSQL and the broker are durable."""
+    home = Home(BENCH / "home")
+    home_remove(home)
+    stack = Stack(
+        home=home, ports=Ports(port_free(), port_free(), port_free()), is_durable=True,
+        environment={"MEDHUB_LOG_LEVEL": "WARNING"},
+    )  # fmt: skip
+    for name in OTHER_INSTALLS:
+        os.environ.pop(name, None)
+    os.environ.update(stack.child_environment())
+    django.setup()
+    return stack
+
+
+def home_remove(home: Home) -> None:
+    """The home and what it keeps elsewhere when `nobody` cannot enter it. Nothing may be running in it."""
+    if not home.root.exists():
+        return
+    database = home.database
+    for path in (database, database.with_name(database.name + "-bin"), home.sockets, home.root):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def scratch_make(name: str) -> Path:
+    """An empty folder beside the home, on the same disk."""
+    folder = BENCH / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,60 @@
+"""The goals in the issue's words, and whether a figure meets one. docs/performance.md repeats this table; a test compares them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """One promise. `row` measures it, `key` is the figure that it is judged by."""
+
+    key: str
+    row: str
+    what: str
+    goal: str
+    limit: float
+    unit: str
+    is_at_most: bool
+    judged_by: str
+
+    def is_met(self, value: float) -> bool:
+        return value <= self.limit if self.is_at_most else value >= self.limit
+
+
+GOALS = (
+    Goal(
+        key="ct_ratio", row="ct", limit=0.25, unit="of storescp", is_at_most=False, judged_by="median of the paired ratios",
+        what="CT by C-STORE with one association: instances per second, beside dcmtk `storescp` on the same machine when dcmtk "
+        "is installed",
+        goal="A quarter of `storescp`",
+    ),
+    Goal(
+        key="report_seconds", row="report", limit=3.0, unit="s", is_at_most=True, judged_by="the worst repetition",
+        what="Time from the last C-STORE response to a readable DiagnosticReport, less the quiet time",
+        goal="3 s or less",
+    ),
+    Goal(
+        key="demo_seconds", row="demo", limit=30.0, unit="s", is_at_most=True, judged_by="the slower run",
+        what="`make demo ONCE=1` on a warm .venv",
+        goal="30 s or less",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal and what became of it; `value` is None when its row did not run or could not."""
+
+    goal: Goal
+    value: float | None
+
+    @property
+    def word(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return "met" if self.goal.is_met(self.value) else "MISSED"
+
+
+def verdicts(measured: Mapping[str, float]) -> list[Verdict]:
+    """One verdict for each goal, in order."""
+    return [Verdict(goal, measured.get(goal.key)) for goal in GOALS]
