@@ -14,7 +14,7 @@ from bench.context import Bench
 from bench.dicom_peers import SendError
 from bench.environment import BENCH, home_remove, scratch_make
 from bench.figures import Outcome
-from bench.goals import verdicts
+from bench.goals import GOALS, verdicts
 from bench.house import BenchError, house_running
 from bench.rest import RestError
 from bench.row_demo import demo_measure
@@ -80,7 +80,8 @@ def result_write(path: Path, facts: dict[str, Any], outcomes: dict[str, Outcome]
     """The same for machines. A partial run (`--only`) replaces only the rows that it measured."""
     rows = {name: {**outcome.as_data(), "machine": facts} for name, outcome in outcomes.items()}
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": {}, "measured": {}}
-    values = before["measured"] | measured
+    again = {goal.key for goal in GOALS if goal.row in outcomes}  # what was measured before says nothing any more
+    values = {key: value for key, value in before["measured"].items() if key not in again} | measured
     data = {
         "at": timezone.now().isoformat(timespec="seconds"),
         "rows": before["rows"] | rows,

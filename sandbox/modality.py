@@ -7,6 +7,7 @@ import argparse
 import io
 import json
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,9 @@ def send(datasets: Iterator[Dataset], count: int, pairs: set[tuple[str, str]], o
         return count
     failed = 0
     for number, ds in enumerate(datasets, start=1):
+        while assoc._is_paused:
+            # pynetdicom's reactor is still coming out of the last call and would swallow the next response: 30 s of silence, then an abort.
+            time.sleep(0.0005)
         try:
             status = assoc.send_c_store(ds)
         except (ValueError, RuntimeError) as error:  # no accepted context, or the peer went away

@@ -175,3 +175,5 @@ def test_a_partial_run_keeps_the_other_rows(tmp_path) -> None:
     assert '"demo"' in text
     assert text.count('"verdict": "met"') == 1
     assert text.count('"verdict": "MISSED"') == 1
+    result_write(path, {"cores": 2}, {"ct": Outcome("CT", failure="no")}, {})
+    assert '"verdict": "met"' not in path.read_text(encoding="utf-8")

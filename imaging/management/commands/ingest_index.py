@@ -27,6 +27,7 @@ NICENESS = 10  # measured: no loss of lag, and the receivers keep the cores (res
 
 
 class Command(BaseCommand):
+    requires_system_checks: list[str] = []
     help = "Index what lies in the inbox, for ever (or --once)."
 
     def add_arguments(self, parser: CommandParser) -> None:
