@@ -18,12 +18,13 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import generate_uid
-from pynetdicom import AE, _config
+from pynetdicom import AE, Association, _config
 from pynetdicom.presentation import build_context
 
 _config.LOG_HANDLER_LEVEL = "none"
 STANDARD = "1.2.840.10008."
 MAX_CONTEXTS = 128
+REACTOR_SECONDS = 2.0  # a lost peer leaves it paused for ever
 
 
 def say(**facts: Any) -> None:
@@ -92,9 +93,7 @@ def send(datasets: Iterator[Dataset], count: int, pairs: set[tuple[str, str]], o
         return count
     failed = 0
     for number, ds in enumerate(datasets, start=1):
-        while assoc._is_paused:
-            # pynetdicom's reactor is still coming out of the last call and would swallow the next response: 30 s of silence, then an abort.
-            time.sleep(0.0005)
+        _reactor_wait(assoc)
         try:
             status = assoc.send_c_store(ds)
         except (ValueError, RuntimeError) as error:  # no accepted context, or the peer went away
@@ -109,6 +108,13 @@ def send(datasets: Iterator[Dataset], count: int, pairs: set[tuple[str, str]], o
     if assoc.is_established:
         assoc.release()
     return failed
+
+
+def _reactor_wait(assoc: Association) -> None:
+    """Until pynetdicom's reactor has come out of the last call: before that it would swallow the next response."""
+    end = time.monotonic() + REACTOR_SECONDS
+    while assoc._is_paused and assoc.is_established and time.monotonic() < end:
+        time.sleep(0.0005)
 
 
 def renewed(path: Path, known: dict[str, str], *, is_kept: bool) -> Iterator[Dataset]:
