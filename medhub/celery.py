@@ -35,6 +35,8 @@ app.conf.medhub_dimse = {
     "alive": "imaging.associations.associations_alive",
     "ended": "imaging.associations.association_end",
     "thread_end": "imaging.associations.thread_end",
+    "find": "imaging.query.doors.identifier_find",
+    "retrieve": "imaging.query.doors.identifier_retrieve",
 }
 add_dimse_option(app)
 

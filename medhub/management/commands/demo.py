@@ -73,7 +73,7 @@ class Demo:
         if report:
             report_tell(self.console, report, truth)
         else:
-            self.console.print("no report: the reason stands beside the hop above", style="yellow")
+            self.console.print("\nno report: the reason stands beside the hop above", style="yellow")
         self._addresses_tell()
         if not is_once:
             self.console.print("\nRunning. Ctrl-C stops everything.", style="bold")
