@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
@@ -15,6 +16,7 @@ from imaging.dimse.contract import (
     Refusal,
 )
 from imaging.models import Association, Node
+from imaging.nodes import services_of
 from journal.audit import Actor, audit_record
 from journal.trace import trace, trace_new
 from journal.wall.ids import id_new
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 900.0
 REMEMBER_PEERS = 10_000
-_admitted: dict[tuple[str, str, str], tuple[float, int]] = {}
+_admitted: dict[tuple[str, str, str], tuple[float, Admission | None]] = {}
 
 
 def association_admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal:
@@ -40,16 +42,14 @@ def association_admit(*, called_ae: str, calling_ae: str, address: str) -> Admis
         answer = _admit(called_ae=called_ae, calling_ae=calling_ae, address=address)
     except DatabaseError:
         log.error("association decided from memory: database away")
-        at, tenant_id = _admitted.get(peer, (0.0, 0))
-        if time.monotonic() - at > REMEMBER_SECONDS or not tenant_id:
+        at, last = _admitted.get(peer, (0.0, None))
+        if time.monotonic() - at > REMEMBER_SECONDS or last is None:
             return Refusal(*TEMPORARY_CONGESTION, "temporary congestion")
-        return Admission(
-            tenant_id=tenant_id, association_id=id_new(), trace_id=trace_new(), calling_ae=calling_ae, called_ae=called_ae
-        )
+        return replace(last, association_id=id_new(), trace_id=trace_new())
     if isinstance(answer, Admission):
         if len(_admitted) >= REMEMBER_PEERS:
             _admitted.clear()
-        _admitted[peer] = (time.monotonic(), answer.tenant_id)
+        _admitted[peer] = (time.monotonic(), answer)
     else:
         _admitted.pop(peer, None)
     return answer
@@ -63,7 +63,8 @@ def _admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refu
     now = timezone.now()
     with tenant_scope(tenant.id):
         node = Node.objects.filter(ae_title=calling_ae).first()
-        is_known = node is not None and node.address in {None, address} and node.is_store_allowed
+        services = services_of(node) if node is not None and node.address in {None, address} else frozenset()
+        is_known = bool(services)
         row = Association.objects.create(
             id=id_new(), calling_ae=calling_ae, called_ae=called_ae, address=address, started_at=now, seen_at=now,
             ended_at=None if is_known else now, outcome="open" if is_known else "refused",
@@ -72,8 +73,9 @@ def _admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refu
     if not is_known:
         return Refusal(*CALLING_AE_UNKNOWN, "calling AE title not recognized")
     return Admission(
-        tenant_id=tenant.id, association_id=row.id, trace_id=row.trace_id, calling_ae=calling_ae, called_ae=called_ae
-    )
+        tenant_id=tenant.id, association_id=row.id, trace_id=row.trace_id, calling_ae=calling_ae, called_ae=called_ae,
+        address=address, services=services,
+    )  # fmt: skip
 
 
 def associations_alive(*, admissions: Sequence[Admission]) -> None:

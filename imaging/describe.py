@@ -4,7 +4,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
+
 from imaging.header import Header, HeaderError, part10_read, uid_is_valid
+from imaging.query.attributes import EXTRA_CHARS, EXTRAS, Attribute, Level, extra_name
+from imaging.query.keys import sequence_items
 
 ENHANCED_SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
 DERIVED_CLASSES = frozenset({
@@ -25,6 +29,7 @@ class PatientFacts:
     name: str  # groups separated by =
     birth_date: str
     sex: str
+    extra: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,10 @@ class InstanceFacts:
     rows: int | None
     columns: int | None
     position: float | None
+    study_identifier: str = ""
+    study_extra: str = ""
+    series_extra: str = ""
+    extra: str = ""
 
     @property
     def is_derived(self) -> bool:
@@ -66,10 +75,10 @@ class InstanceFacts:
 
 
 # fmt: off
-WANTED = frozenset({
+WANTED = frozenset(attribute.tag for attribute in EXTRAS) | frozenset({
     0x00080016, 0x00080018, 0x00080020, 0x00080030, 0x00080050, 0x00080051, 0x00080060, 0x00080070, 0x00080090, 0x00080201,
     0x00081030, 0x0008103E, 0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040, 0x00101010, 0x00180015, 0x0020000D,
-    0x0020000E, 0x00200011, 0x00200013, 0x00200032, 0x00200037, 0x00200060, 0x00201208, 0x00280008, 0x00280010, 0x00280011,
+    0x0020000E, 0x00200010, 0x00200011, 0x00200013, 0x00200032, 0x00200037, 0x00200060, 0x00201208, 0x00280008, 0x00280010, 0x00280011,
 })
 # fmt: on
 
@@ -81,6 +90,7 @@ def instance_describe(path: Path) -> InstanceFacts:
     uids = [header.uid(tag) for tag in (0x00080016, 0x00080018, 0x0020000D, 0x0020000E)]
     if not all(uid_is_valid(uid) for uid in uids):
         raise HeaderError("a UID is missing or malformed")
+    extras = _extras(header)
     return InstanceFacts(
         sop_class_uid=uids[0],
         sop_instance_uid=uids[1],
@@ -93,6 +103,7 @@ def instance_describe(path: Path) -> InstanceFacts:
             name=_name(header, 0x00100010),
             birth_date=_text(header, 0x00100030, 8),
             sex=_text(header, 0x00100040, 16),
+            extra=extras.get(Level.PATIENT, ""),
         ),
         patient_age=_text(header, 0x00101010, 4),
         accession_number=_text(header, 0x00080050, 64),
@@ -114,6 +125,10 @@ def instance_describe(path: Path) -> InstanceFacts:
         rows=_int(header, 0x00280010),
         columns=_int(header, 0x00280011),
         position=_position(header),
+        study_identifier=_text(header, 0x00200010, 16),
+        study_extra=extras.get(Level.STUDY, ""),
+        series_extra=extras.get(Level.SERIES, ""),
+        extra=extras.get(Level.IMAGE, ""),
     )
 
 
@@ -131,6 +146,31 @@ def _name(header: Header, tag: int) -> str:
 def _int(header: Header, tag: int) -> int | None:
     value = header.int(tag)
     return value if value is not None and -INT32 <= value < INT32 else None
+
+
+def _extras(header: Header) -> dict[Level, str]:
+    """The optional attributes that a query may ask for, JSON a level; values as received, several with backslashes."""
+    found: dict[Level, dict[str, object]] = {}
+    for attribute in EXTRAS:
+        if attribute.tag in header:
+            value = _items(header, attribute) if attribute.vr == "SQ" else _value(header, attribute.tag, attribute.vr)
+            if value:
+                found.setdefault(attribute.level, {})[extra_name(attribute.tag)] = value
+    return {level: orjson.dumps(values).decode() for level, values in found.items()}
+
+
+def _value(header: Header, tag: int, vr: str) -> str:
+    if vr == "US":
+        return "\\".join(str(number) for number in header.ints(tag))
+    return header.text(tag).replace("\0", "")[:EXTRA_CHARS]
+
+
+def _items(header: Header, attribute: Attribute) -> list[dict[str, str]]:
+    items = []
+    for item in sequence_items(header, attribute.tag)[:16]:
+        values = {extra_name(tag): _value(item, tag, vr) for tag, vr in attribute.items if tag in item}
+        items.append({name: value for name, value in values.items() if value})
+    return [item for item in items if item]
 
 
 def _issuer(header: Header) -> str:

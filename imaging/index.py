@@ -19,6 +19,7 @@ from imaging.header import HeaderError
 from imaging.inbox import InboxObject
 from imaging.models import Study, WorkItem
 from imaging.people import Person, patients_resolve
+from imaging.query import fold, moments
 from imaging.storage import object_key, objects_settle
 from journal.faults import fault
 from journal.outbox import event_publish
@@ -174,6 +175,10 @@ def _study_new(d: Described, patient_id: int) -> Study:
         accession_issuer=facts.accession_issuer, study_date=facts.study_date, study_time=facts.study_time,
         utc_offset=facts.utc_offset, description=facts.study_description, referrer=facts.referrer,
         body_part=facts.body_part, patient_age=facts.patient_age, expected_instances=facts.expected_instances,
+        study_identifier=facts.study_identifier, extra=facts.study_extra,
+        started_key=moments.started_key(facts.study_date, facts.study_time), time_key=moments.time_key(facts.study_time),
+        accession_key=fold.text_fold(facts.accession_number), identifier_key=fold.text_fold(facts.study_identifier),
+        description_key=fold.text_fold(facts.study_description), referrer_key=fold.name_key(facts.referrer),
         is_from_ai=facts.is_derived, trace_id=d.item.trace_id, first_received_at=at, last_received_at=at,
     )  # fmt: skip
 
@@ -213,16 +218,16 @@ def _series_resolve(batch: Batch) -> dict[str, int]:
         (
             d.facts.series_uid, batch.studies[d.facts.study_uid].id, d.facts.modality, d.facts.series_number,
             d.facts.series_description, d.facts.body_part, d.facts.laterality, d.facts.manufacturer,
-            id_time(d.item.instance_id), id_new(),
+            id_time(d.item.instance_id), id_new(), d.facts.series_extra,
         )
         for d in first.values()
     ]  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO imaging_series (tenant_id, series_uid, study_id, modality, number, description, body_part, laterality, "
-            "manufacturer, first_received_at, id, number_of_instances) "
+            "manufacturer, first_received_at, id, extra, number_of_instances) "
             "SELECT %s, u.*, 0 FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], "
-            "%s::text[], %s::timestamptz[], %s::bigint[]) u ON CONFLICT (tenant_id, series_uid) DO NOTHING",
+            "%s::text[], %s::timestamptz[], %s::bigint[], %s::text[]) u ON CONFLICT (tenant_id, series_uid) DO NOTHING",
             [tenant_id_current(), *(list(column) for column in zip(*rows, strict=True))],
         )
         cursor.execute(
@@ -235,7 +240,7 @@ def _series_resolve(batch: Batch) -> dict[str, int]:
 INSTANCE_COLUMNS: dict[str, str] = {
     "id": "bigint", "sop_instance_uid": "text", "sop_class_uid": "text", "transfer_syntax_uid": "text", "series_id": "bigint",
     "study_id": "bigint", "number": "int", "frames": "int", "rows": "int", "columns": "int", "position": "float8",
-    "key": "text", "size": "bigint", "sha256": "text", "source": "bigint", "received_at": "timestamptz",
+    "extra": "text", "key": "text", "size": "bigint", "sha256": "text", "source": "bigint", "received_at": "timestamptz",
 }  # fmt: skip
 
 
@@ -246,7 +251,7 @@ def _instances_insert(batch: Batch, series: dict[str, int]) -> None:
         (
             d.item.instance_id, d.facts.sop_instance_uid, d.facts.sop_class_uid, d.facts.transfer_syntax_uid,
             series[d.facts.series_uid], batch.studies[d.facts.study_uid].id, d.facts.number, d.facts.frames, d.facts.rows,
-            d.facts.columns, d.facts.position, key, d.size, d.sha256, d.item.source, id_time(d.item.instance_id),
+            d.facts.columns, d.facts.position, d.facts.extra, key, d.size, d.sha256, d.item.source, id_time(d.item.instance_id),
         )
         for d, key in batch.kept
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Pixels and where they came from: peers, associations, patients, studies, series, instances, orders, work items."""
 
 import uuid
+from typing import Any
 
 from django.db import models
 
@@ -8,11 +9,16 @@ from journal.wall.models import TenantForeignKey, TenantModel
 
 
 class Node(TenantModel):
-    """A DICOM peer of the hospital. Deny by default: only a listed calling AE may store."""
+    """A DICOM peer of the hospital. Deny by default: only a listed calling AE may call, and only for what is allowed to it."""
 
     ae_title = models.CharField(max_length=16)
-    address = models.GenericIPAddressField(null=True, blank=True)  # null: any address
+    address = models.GenericIPAddressField(null=True, blank=True)  # it may call from; null: any address
+    host = models.CharField(max_length=255, default="", blank=True)  # where it listens; empty: no C-MOVE goes there
+    port = models.PositiveIntegerField(null=True, blank=True)
     is_store_allowed = models.BooleanField(default=True)
+    is_find_allowed = models.BooleanField(default=False)
+    is_move_allowed = models.BooleanField(default=False)
+    is_get_allowed = models.BooleanField(default=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant_id", "ae_title"], name="node_ae_once")]
@@ -36,6 +42,13 @@ class Association(TenantModel):
         indexes = [models.Index(fields=["tenant_id", "-started_at"], name="association_by_time")]
 
 
+class FoldedField(models.TextField):  # type: ignore[type-arg]
+    """Text as it is compared (`imaging.query.fold`): sorts by bytes, so a prefix is a range that an index serves."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"db_collation": "C", "default": "", "blank": True, "editable": False, **kwargs})
+
+
 class Patient(TenantModel):
     """Keyed by (issuer, PatientID). Without a PatientID the study's UID stands in: unidentified people are never merged.
 
@@ -50,11 +63,22 @@ class Patient(TenantModel):
     name = models.CharField(max_length=324, default="", blank=True)  # as received, groups separated by =
     birth_date = models.CharField(max_length=8, default="", blank=True)  # DA as received: may be partial
     sex = models.CharField(max_length=16, default="", blank=True)
+    extra = models.TextField(default="", blank=True)  # optional attributes by tag, JSON (`imaging.query.attributes`)
+    name_key = FoldedField()  # one column a component group: any of the three is found
+    name_ideographic_key = FoldedField()
+    name_phonetic_key = FoldedField()
+    patient_id_key = FoldedField()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["tenant_id", "issuer", "patient_id", "variant"], name="patient_once"),
             models.UniqueConstraint(fields=["tenant_id", "uuid"], name="patient_uuid_once"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant_id", "name_key"], name="patient_by_name"),
+            models.Index(fields=["tenant_id", "name_ideographic_key"], name="patient_by_ideographic"),
+            models.Index(fields=["tenant_id", "name_phonetic_key"], name="patient_by_phonetic"),
+            models.Index(fields=["tenant_id", "patient_id_key"], name="patient_by_number"),
         ]
 
 
@@ -89,6 +113,14 @@ class Study(TenantModel):
     referrer = models.CharField(max_length=324, default="", blank=True)
     body_part = models.CharField(max_length=16, default="", blank=True)
     patient_age = models.CharField(max_length=4, default="", blank=True)
+    study_identifier = models.CharField(max_length=16, default="", blank=True)  # Study ID (0020,0010)
+    extra = models.TextField(default="", blank=True)  # optional attributes by tag, JSON
+    started_key = FoldedField()  # date and time as YYYYMMDDHHMMSSFFFFFF; empty without a date that is one
+    time_key = FoldedField()
+    accession_key = FoldedField()
+    identifier_key = FoldedField()
+    description_key = FoldedField()
+    referrer_key = FoldedField()  # =alphabetic=ideographic=phonetic=
     modalities = models.CharField(max_length=120, default="", blank=True)  # sorted, comma separated
     number_of_series = models.PositiveIntegerField(default=0)
     number_of_instances = models.PositiveIntegerField(default=0)
@@ -111,6 +143,9 @@ class Study(TenantModel):
         indexes = [
             models.Index(fields=["tenant_id", "-first_received_at", "-id"], name="study_by_arrival"),
             models.Index(fields=["tenant_id", "patient"], name="study_by_patient"),
+            models.Index(fields=["tenant_id", "started_key"], name="study_by_start"),
+            models.Index(fields=["tenant_id", "accession_key"], name="study_by_accession"),
+            models.Index(fields=["tenant_id", "identifier_key"], name="study_by_identifier"),
             models.Index(fields=["due_at"], name="study_due", condition=models.Q(due_at__isnull=False)),
         ]
 
@@ -134,6 +169,7 @@ class Series(TenantModel):
     body_part = models.CharField(max_length=16, default="", blank=True)
     laterality = models.CharField(max_length=2, default="", blank=True)
     manufacturer = models.CharField(max_length=64, default="", blank=True)
+    extra = models.TextField(default="", blank=True)  # optional attributes by tag, JSON
     number_of_instances = models.PositiveIntegerField(default=0)
     first_received_at = models.DateTimeField()
 
@@ -155,6 +191,7 @@ class Instance(TenantModel):
     rows = models.PositiveIntegerField(null=True)
     columns = models.PositiveIntegerField(null=True)
     position = models.FloatField(null=True)  # of the slice along its normal, mm
+    extra = models.TextField(default="", blank=True)  # optional attributes by tag, JSON
     key = models.CharField(max_length=160)
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)  # of the file as kept

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from imaging.describe import InstanceFacts, PatientFacts
 from imaging.models import Patient
+from imaging.query.fold import name_fold, text_fold
 
 Key = tuple[str, str, str]  # issuer, patient id, variant
 
@@ -42,6 +43,15 @@ def _conflict_variant(patient: PatientFacts) -> str:
     return "person-" + hashlib.sha256(f"{_plain(patient.name)}|{patient.birth_date}".encode()).hexdigest()[:40]
 
 
+def _patient_new(patient: PatientFacts, *, variant: str) -> Patient:
+    alphabetic, ideographic, phonetic = name_fold(patient.name)
+    return Patient(
+        issuer=patient.issuer, patient_id=patient.patient_id, variant=variant, name=patient.name,
+        birth_date=patient.birth_date, sex=patient.sex, extra=patient.extra, name_key=alphabetic,
+        name_ideographic_key=ideographic, name_phonetic_key=phonetic, patient_id_key=text_fold(patient.patient_id),
+    )  # fmt: skip
+
+
 def patients_resolve(*, objects: Iterable[InstanceFacts]) -> dict[str, Person]:
     """Find or make the patients of these objects, in the scope and transaction of the caller. Keyed by SOP Instance UID.
 
@@ -60,10 +70,7 @@ def patients_resolve(*, objects: Iterable[InstanceFacts]) -> dict[str, Person]:
         if is_conflict:
             key = (patient.issuer, patient.patient_id, _conflict_variant(patient))
         if key not in rows and key not in new:
-            new[key] = Patient(
-                issuer=patient.issuer, patient_id=patient.patient_id, variant=key[2], name=patient.name,
-                birth_date=patient.birth_date, sex=patient.sex,
-            )  # fmt: skip
+            new[key] = _patient_new(patient, variant=key[2])
         found[facts.sop_instance_uid] = (key, is_conflict)
     Patient.objects.bulk_create(new.values())
     rows |= new

@@ -43,6 +43,18 @@ def _is_allowed(host: str, port: int, address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
+def address_check(*, host: str, port: int) -> str:
+    """Resolve once and look at the address: the caller connects to that very one. Raises EgressRefused, EgressFailed."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise EgressFailed from error
+    address = str(found[0][4][0])
+    if not _is_allowed(host, port, address):
+        raise EgressRefused
+    return address
+
+
 class _CheckedBackend(httpcore.NetworkBackend):
     """Resolve once, check, and connect to that very address."""
 
@@ -53,12 +65,9 @@ class _CheckedBackend(httpcore.NetworkBackend):
         self, host: str, port: int, timeout: float | None = None, local_address: str | None = None, socket_options: Any = None
     ) -> httpcore.NetworkStream:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+            address = address_check(host=host, port=port)
+        except EgressFailed as error:
             raise httpcore.ConnectError("name not found") from error
-        address = str(found[0][4][0])
-        if not _is_allowed(host, port, address):
-            raise EgressRefused
         return self._sync.connect_tcp(
             address, port, timeout=timeout, local_address=local_address, socket_options=socket_options
         )

@@ -12,7 +12,7 @@ from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation
 
-from imaging.dimse.contexts import contexts_supported
+from imaging.dimse.contexts import FIND_CLASSES, contexts_supported
 from imaging.dimse.contract import Admission, AssociationLimits, Services
 from imaging.dimse.tap import Tap
 from imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -48,7 +48,7 @@ class ServedAssociation:
         self._sock = sock
         self._services = services
         self._association = association = Association(entity, MODE_ACCEPTOR)
-        self.tap = Tap(association, sock, admission=admission, receive=services.receive, limits=limits)
+        self.tap = Tap(association, sock, admission=admission, services=services, limits=limits)
         association.set_socket(self.tap)
         association.dul.daemon = True  # a worker that is told to end must not wait for a peer
         association.dul.run = self._receiving  # type: ignore[method-assign]
@@ -59,7 +59,8 @@ class ServedAssociation:
         acceptor.implementation_version_name = entity.implementation_version_name
         acceptor.address_info = AddressInformation.from_tuple(sock.getsockname()[:2])
         association.requestor.address_info = AddressInformation.from_tuple(sock.getpeername()[:2])
-        association.bind(evt.EVT_REQUESTED, _negotiate)
+        association.bind(evt.EVT_REQUESTED, self._negotiate)
+        association.bind(evt.EVT_SOP_EXTENDED, self._negotiate_extended)
 
     def serve(self) -> None:
         """Serve to the end, then report the outcome once, whatever happened.
@@ -95,6 +96,21 @@ class ServedAssociation:
             with suppress(Exception):
                 self._services.thread_end()
 
+    def _negotiate(self, event: evt.Event) -> None:
+        requested = event.assoc.requestor.primitive
+        event.assoc.acceptor.supported_contexts = contexts_supported(
+            requested.presentation_context_definition_list, is_queried=self._services.is_queried,
+        )
+
+    def _negotiate_extended(self, event: evt.Event) -> dict[str, bytes]:
+        """SOP Class Extended Negotiation (PS3.4 C.5.1.1): of the options of a C-FIND we take combined date-time matching."""
+        answers = {}
+        for sop_class, asked in event.app_info.items():
+            if self._services.is_queried and sop_class in FIND_CLASSES and asked:
+                answers[sop_class] = bytes(int(at == 1 and flag == 1) for at, flag in enumerate(asked))
+        self.tap.combined = frozenset(str(sop_class) for sop_class, taken in answers.items() if any(taken))
+        return answers
+
     def end(self, reason: str) -> None:
         """Ask for an abort; the receiving thread sees it within a quarter of a second, or after its current object."""
         self.tap.ending = reason
@@ -102,9 +118,3 @@ class ServedAssociation:
     def forget(self) -> None:
         """In a forked child: give up the copy of the descriptor without a word to the peer."""
         self._sock.close()
-
-
-def _negotiate(event: evt.Event) -> None:
-    requested = event.assoc.requestor.primitive
-    event.assoc.acceptor.supported_contexts = contexts_supported(requested.presentation_context_definition_list)
-

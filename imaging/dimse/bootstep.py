@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 3.0
 REQUIRED = ("admit", "receive", "alive", "ended")
-OPTIONAL = ("thread_end",)
+OPTIONAL = ("thread_end", "find", "retrieve")
 
 
 def address_parse(text: str) -> tuple[str, int]:

@@ -1,4 +1,5 @@
-"""Which presentation contexts we accept (PS3.8 7.1.1.13, PS3.4 B.3): every storage class, every syntax we can keep.
+"""Which presentation contexts we accept (PS3.8 7.1.1.13, PS3.4 B.3, C.4): every storage class, every syntax we can keep, and
+query and retrieve in the two roots, whose identifiers are little endian.
 
 `association` asks when a request has arrived. Nothing is transcoded on arrival, so the peer's own order decides.
 """
@@ -8,6 +9,14 @@ from collections.abc import Iterable
 from pynetdicom.presentation import PresentationContext
 
 VERIFICATION = "1.2.840.10008.1.1"
+PATIENT_ROOT = "1.2.840.10008.5.1.4.1.2.1"
+STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2"
+FIND_CLASSES = frozenset((f"{PATIENT_ROOT}.1", f"{STUDY_ROOT}.1"))
+MOVE_CLASSES = frozenset((f"{PATIENT_ROOT}.2", f"{STUDY_ROOT}.2"))
+GET_CLASSES = frozenset((f"{PATIENT_ROOT}.3", f"{STUDY_ROOT}.3"))
+QUERY_CLASSES = FIND_CLASSES | MOVE_CLASSES | GET_CLASSES
+IMPLICIT_LITTLE, EXPLICIT_LITTLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+IDENTIFIER_SYNTAXES = frozenset((EXPLICIT_LITTLE, IMPLICIT_LITTLE))
 _STANDARD = "1.2.840.10008."
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _STORAGE_ELSEWHERE = frozenset((
@@ -48,7 +57,15 @@ def is_storage(abstract_syntax: str) -> bool:
     )
 
 
-def contexts_supported(proposed: Iterable[PresentationContext]) -> list[PresentationContext]:
+def _syntaxes_of(abstract_syntax: str, *, is_queried: bool) -> frozenset[str]:
+    """What a context of this class may be encoded in; nothing for a class that we do not serve."""
+    if abstract_syntax in QUERY_CLASSES:
+        return IDENTIFIER_SYNTAXES if is_queried else frozenset()
+    is_known = abstract_syntax == VERIFICATION or is_storage(abstract_syntax)
+    return STORABLE_SYNTAXES if is_known else frozenset()
+
+
+def contexts_supported(proposed: Iterable[PresentationContext], *, is_queried: bool = False) -> list[PresentationContext]:
     """Our side of the negotiation for just these proposals: one context a class, syntaxes in the peer's order.
 
     Both roles are ours to play, so that a peer that proposes itself as SCP for C-GET keeps its answer.
@@ -56,10 +73,11 @@ def contexts_supported(proposed: Iterable[PresentationContext]) -> list[Presenta
     syntaxes: dict[str, list[str]] = {}
     for context in proposed:
         abstract_syntax = str(context.abstract_syntax)
-        if not (abstract_syntax == VERIFICATION or is_storage(abstract_syntax)):
+        ours = _syntaxes_of(abstract_syntax, is_queried=is_queried)
+        if not ours:
             continue
         known = syntaxes.setdefault(abstract_syntax, [])
-        known += [uid for uid in context.transfer_syntax if uid in STORABLE_SYNTAXES and uid not in known]
+        known += [uid for uid in context.transfer_syntax if uid in ours and uid not in known]
     supported = []
     for abstract_syntax, known in syntaxes.items():
         context = PresentationContext()

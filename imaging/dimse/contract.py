@@ -1,7 +1,8 @@
 """What crosses the border between the DIMSE door and the rest of imaging: the door gets callables, they get these."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -14,6 +15,8 @@ class Admission:
     trace_id: str
     calling_ae: str
     called_ae: str
+    address: str = ""
+    services: frozenset[str] = frozenset({"store"})  # of store, find, move, get: what this peer may ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,72 @@ class Receive(Protocol):
     ) -> StoreAnswer: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What came with a C-FIND, C-MOVE or C-GET: the identifier as it was encoded."""
+
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    identifier: bytes
+    is_combined: bool = False  # combined date-time matching was negotiated (PS3.4 C.5.1.1)
+
+
+class InquiryRefused(Exception):
+    """A final status other than success, at the beginning or behind some answers. `comment` travels to the peer."""
+
+    def __init__(self, status: int, comment: str) -> None:
+        super().__init__(comment)
+        self.status = status
+        self.comment = comment
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Matches of a C-FIND, encoded, made while they are taken. Taking may raise InquiryRefused."""
+
+    pending_status: int
+    identifiers: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object to send."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a C-MOVE goes: an address that was checked, not a name."""
+
+    ae_title: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """All objects of a C-MOVE or C-GET, decided before the first one leaves."""
+
+    objects: Sequence[StoredObject]
+    destination: Destination | None = None
+
+
+class Find(Protocol):
+    """Raises InquiryRefused."""
+
+    def __call__(self, *, admission: Admission, inquiry: Inquiry) -> Found: ...
+
+
+class Retrieve(Protocol):
+    """`destination` is the AE title of a C-MOVE, empty for a C-GET. Raises InquiryRefused."""
+
+    def __call__(self, *, admission: Admission, inquiry: Inquiry, destination: str = "") -> Retrieval: ...
+
+
 class Alive(Protocol):
     """Told every few seconds which associations are open, to renew their leases."""
 
@@ -82,6 +151,13 @@ class Services:
     ended: Ended
     # runs on each association's receiving thread when it is over: where a thread's database connection is closed
     thread_end: Callable[[], object] | None = None
+    # without these two, query and retrieve are not offered
+    find: Find | None = None
+    retrieve: Retrieve | None = None
+
+    @property
+    def is_queried(self) -> bool:
+        return self.find is not None and self.retrieve is not None
 
 
 REQUEST_BYTES = 192 << 10  # an A-ASSOCIATE-RQ with 128 contexts of many syntaxes has about 60 KiB
@@ -109,3 +185,5 @@ class AssociationLimits:
     send_seconds: float = 30.0
     object_bytes: int = 4 << 30
     memory_bytes: int = 32 << 20  # a larger object is kept in an unnamed temporary file while it arrives
+    connect_seconds: float = 10.0  # to the destination of a C-MOVE, its A-ASSOCIATE-AC included
+    response_seconds: float = 60.0  # a C-STORE-RSP to what we send

@@ -1,27 +1,32 @@
-"""C-STORE and C-ECHO answered from bytes (PS3.7 9.1.1, 9.1.5, PS3.4 B.2); other messages pass on to pynetdicom.
+"""C-STORE and C-ECHO answered from bytes (PS3.7 9.1.1, 9.1.5, PS3.4 B.2); C-FIND, C-MOVE and C-GET gathered for `inquiries`.
 
-`tap` feeds it one PDV at a time. pynetdicom's own way costs a millisecond and several copies for every message.
+`tap` feeds it one PDV at a time; other messages pass on to pynetdicom, whose own way costs a millisecond and several copies
+for every message.
 """
 
 import logging
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from imaging.dimse import messages
 from imaging.dimse.contract import Admission, AssociationLimits, Receive, StoreAnswer
+from imaging.dimse.inquiries import AssociationError, Request
 from imaging.dimse.spool import ObjectTooLargeError, Spool
 from imaging.header import uid_is_valid
 
 logger = logging.getLogger(__name__)
 
 COMMAND_CAP = 64 << 10
-PASSED_CAP = 32 << 20  # data sets of messages that are no C-STORE: identifiers, commitment requests
+PASSED_CAP = 32 << 20  # data sets of messages that are nobody's here: commitment requests
+IDENTIFIER_CAP = 4 << 20
+_INQUIRIES = frozenset((messages.C_FIND_RQ, messages.C_MOVE_RQ, messages.C_GET_RQ))
 
 Context = tuple[str, str]  # abstract syntax, accepted transfer syntax
 
 
-class ProtocolError(Exception):
+class ProtocolError(AssociationError):
     """The peer breaks PS3.7 or PS3.8; the association is aborted. The text holds nothing the peer has sent."""
 
 
@@ -49,6 +54,7 @@ class MessageLane:
         limits: AssociationLimits,
         reply: Callable[[int, bytes], None],
         pass_on: Callable[[bytes], None],
+        is_queried: bool = False,
     ) -> None:
         self._admission = admission
         self._receive = receive
@@ -58,12 +64,22 @@ class MessageLane:
         self._command = bytearray()
         self._store: _Store | None = None
         self._passing_bytes: int | None = None
+        self._is_queried = is_queried
+        self._asking: Request | None = None
+        self.request: Request | None = None  # whole, and to be served next
+        self.is_serving = False  # an inquiry is being answered
+        self.cancelled: set[int] = set()
+        self.store_responses: deque[dict[int, bytes]] = deque()
         self.contexts: Mapping[int, Context] = {}
         self.stored = 0
 
     @property
     def is_between_messages(self) -> bool:
-        return not self._command and self._store is None and self._passing_bytes is None
+        return not self._command and not self._is_in_data
+
+    @property
+    def _is_in_data(self) -> bool:
+        return self._store is not None or self._asking is not None or self._passing_bytes is not None
 
     def close(self) -> None:
         if self._store is not None:
@@ -77,13 +93,15 @@ class MessageLane:
             self._take_command(context_id, body, is_last=is_last)
         elif self._store is not None:
             self._take_data(body, is_last=is_last)
+        elif self._asking is not None:
+            self._take_identifier(body, is_last=is_last)
         elif self._passing_bytes is not None:
             self._take_passing(context_id, control, body)
         else:
             raise ProtocolError("a data set without a command")
 
     def _take_command(self, context_id: int, body: memoryview, *, is_last: bool) -> None:
-        if self._store is not None or self._passing_bytes is not None:
+        if self._is_in_data:
             raise ProtocolError("a command inside a data set")
         self._command += body
         if len(self._command) > COMMAND_CAP:
@@ -95,17 +113,61 @@ class MessageLane:
             raise ProtocolError("a message on a presentation context that was not accepted")
         try:
             command = messages.command_read(encoded)
-            field = messages.number_of(command, messages.COMMAND_FIELD)
-            has_data = messages.number_of(command, messages.DATA_SET_TYPE) != messages.NO_DATA_SET
-            if field == messages.C_STORE_RQ:
-                self._begin_store(context_id, command, has_data=has_data)
-            elif field == messages.C_ECHO_RQ and not has_data:
-                self._echo(context_id, command)
-            else:
-                self._passing_bytes = 0 if has_data else None
-                self._pass_on(messages.pdv_wrapped(context_id, 3, encoded))
+            self._dispatch(context_id, command, encoded)
         except ValueError as error:
             raise ProtocolError(str(error)) from None
+
+    def _dispatch(self, context_id: int, command: dict[int, bytes], encoded: bytes) -> None:
+        field = messages.number_of(command, messages.COMMAND_FIELD)
+        has_data = messages.number_of(command, messages.DATA_SET_TYPE) != messages.NO_DATA_SET
+        if self._is_queried and not has_data and field in {messages.C_CANCEL_RQ, messages.C_STORE_RSP}:
+            self._take_note(field, command)
+        elif self.is_serving:
+            raise ProtocolError("a request while another one is answered: one operation at a time was agreed")
+        elif field == messages.C_STORE_RQ:
+            self._begin_store(context_id, command, has_data=has_data)
+        elif field == messages.C_ECHO_RQ and not has_data:
+            self._echo(context_id, command)
+        elif self._is_queried and field in _INQUIRIES:
+            self._begin_inquiry(context_id, field, command, has_data=has_data)
+        else:
+            self._passing_bytes = 0 if has_data else None
+            self._pass_on(messages.pdv_wrapped(context_id, 3, encoded))
+
+    def _take_note(self, field: int, command: dict[int, bytes]) -> None:
+        """What may come while an inquiry is served. A C-CANCEL that comes too late means nothing (PS3.7 9.3.2.3)."""
+        if not self.is_serving:
+            return
+        if field == messages.C_STORE_RSP:
+            self.store_responses.append(command)
+        else:
+            self.cancelled.add(messages.number_of(command, messages.RESPONDED_ID))
+
+    def _begin_inquiry(self, context_id: int, field: int, command: dict[int, bytes], *, has_data: bool) -> None:
+        abstract_syntax, transfer_syntax = self.contexts[context_id]
+        request = Request(
+            field=field,
+            context_id=context_id,
+            message_id=messages.number_of(command, messages.MESSAGE_ID),
+            abstract_syntax=abstract_syntax,
+            sop_class_uid=messages.uid_of(command, messages.AFFECTED_CLASS)[:64],
+            transfer_syntax_uid=transfer_syntax,
+            destination=messages.uid_of(command, messages.MOVE_DESTINATION)[:16],
+        )
+        if has_data:
+            self._asking = request
+        else:
+            self.request = request
+
+    def _take_identifier(self, body: memoryview, *, is_last: bool) -> None:
+        request = self._asking
+        if request is None:
+            return
+        request.identifier += body
+        if len(request.identifier) > IDENTIFIER_CAP:
+            raise ProtocolError("an identifier without end")
+        if is_last:
+            self._asking, self.request = None, request
 
     def _echo(self, context_id: int, command: dict[int, bytes]) -> None:
         self._reply(context_id, messages.response_bytes(
@@ -125,7 +187,9 @@ class MessageLane:
             transfer_syntax,
             Spool(memory_bytes=self._limits.memory_bytes, object_bytes=self._limits.object_bytes),
         )
-        if store.sop_class_uid != abstract_syntax:
+        if "store" not in self._admission.services:
+            store.refusal = StoreAnswer(messages.NOT_AUTHORIZED, "this AE title may not store here")
+        elif store.sop_class_uid != abstract_syntax:
             store.refusal = StoreAnswer(messages.CLASS_NOT_SUPPORTED, "SOP class is not that of the context")
         elif not uid_is_valid(store.sop_instance_uid):
             store.refusal = StoreAnswer(messages.INVALID_INSTANCE, "SOP Instance UID is malformed")

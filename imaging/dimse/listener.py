@@ -17,8 +17,10 @@ from imaging.dimse.contract import (
     AssociationLimits,
     DoorLimits,
     Ended,
+    Find,
     Receive,
     Refusal,
+    Retrieve,
     Services,
 )
 from imaging.dimse.frontdoor import FrontDoor
@@ -42,12 +44,14 @@ class Listener:
         alive: Alive,
         ended: Ended,
         thread_end: Callable[[], object] | None = None,
+        find: Find | None = None,
+        retrieve: Retrieve | None = None,
         max_associations: int = 64,
         door_limits: DoorLimits | None = None,
         limits: AssociationLimits | None = None,
     ) -> None:
         self._host, self._asked_port = host, port
-        self._services = Services(admit, receive, alive, ended, thread_end)
+        self._services = Services(admit, receive, alive, ended, thread_end, find, retrieve)
         self._max_associations = max_associations
         self._door_limits = door_limits or DoorLimits()
         self._limits = limits or AssociationLimits()

@@ -1,24 +1,38 @@
-"""DIMSE messages as bytes (PS3.7 6.3, 9.3, Annex E): commands read, C-STORE and C-ECHO responses written, PDVs wrapped.
+"""DIMSE messages as bytes (PS3.7 6.3, 9.3, Annex E): commands read, responses and C-STORE requests written, PDVs wrapped.
 
-`lane` answers with these; everything else on an association is pynetdicom's.
+`lane`, `find` and `retrieve` answer with these; everything else on an association is pynetdicom's.
 """
 
 import struct
 from collections.abc import Iterator
 
 C_STORE_RQ, C_STORE_RSP = 0x0001, 0x8001
+C_GET_RQ, C_GET_RSP = 0x0010, 0x8010
+C_FIND_RQ, C_FIND_RSP = 0x0020, 0x8020
+C_MOVE_RQ, C_MOVE_RSP = 0x0021, 0x8021
+C_CANCEL_RQ = 0x0FFF
 C_ECHO_RQ, C_ECHO_RSP = 0x0030, 0x8030
-NO_DATA_SET = 0x0101
+NO_DATA_SET, WITH_DATA_SET = 0x0101, 0x0001
 
 AFFECTED_CLASS, COMMAND_FIELD, MESSAGE_ID = 0x00000002, 0x00000100, 0x00000110
 DATA_SET_TYPE, AFFECTED_INSTANCE = 0x00000800, 0x00001000
+RESPONDED_ID, MOVE_DESTINATION, STATUS = 0x00000120, 0x00000600, 0x00000900
+REMAINING, COMPLETED, FAILED, WARNED = 0x00001020, 0x00001021, 0x00001022, 0x00001023
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
 INVALID_INSTANCE = 0x0117
 CLASS_NOT_SUPPORTED = 0x0122
+NOT_AUTHORIZED = 0x0124
 OUT_OF_RESOURCES = 0xA700
+CANNOT_PERFORM = 0xA702
+DESTINATION_UNKNOWN = 0xA801
+IDENTIFIER_MISMATCH = 0xA900
+SOME_FAILED = 0xB000
 CANNOT_UNDERSTAND = 0xC000
+UNABLE_TO_PROCESS = 0xC001
+CANCELLED = 0xFE00
+PENDING, PENDING_WITH_WARNING = 0xFF00, 0xFF01
 
 _ELEMENT = struct.Struct("<HHI")
 _SHORT_ELEMENT = struct.Struct("<HHIH")
@@ -62,28 +76,71 @@ def _text(tag: int, text: str, pad: bytes) -> bytes:
 
 def response_bytes(
     *, field: int, message_id: int, status: int, sop_class_uid: str = "", sop_instance_uid: str = "", comment: str = "",
+    counts: dict[int, int] | None = None, has_data: bool = False,
 ) -> bytes:
-    """The command set of a C-STORE-RSP or C-ECHO-RSP; the comment is an LO, so 64 characters."""
-    body = b"".join((
+    """The command set of a response; the comment is an LO, so 64 characters. `counts` are those of sub-operations by tag."""
+    return _with_length(b"".join((
         _text(AFFECTED_CLASS, sop_class_uid, b"\0"),
         _SHORT_ELEMENT.pack(0, COMMAND_FIELD, 2, field),
-        _SHORT_ELEMENT.pack(0, 0x0120, 2, message_id),
-        _SHORT_ELEMENT.pack(0, DATA_SET_TYPE, 2, NO_DATA_SET),
-        _SHORT_ELEMENT.pack(0, 0x0900, 2, status),
+        _SHORT_ELEMENT.pack(0, RESPONDED_ID, 2, message_id),
+        _SHORT_ELEMENT.pack(0, DATA_SET_TYPE, 2, WITH_DATA_SET if has_data else NO_DATA_SET),
+        _SHORT_ELEMENT.pack(0, STATUS, 2, status),
         _text(0x0902, comment[:64].rstrip(), b" "),
         _text(AFFECTED_INSTANCE, sop_instance_uid, b"\0"),
-    ))
+        *(_SHORT_ELEMENT.pack(0, tag, 2, min(count, 0xFFFF)) for tag, count in sorted((counts or {}).items())),
+    )))
+
+
+def store_request_bytes(
+    *, message_id: int, sop_class_uid: str, sop_instance_uid: str, originator: tuple[str, int] | None = None,
+) -> bytes:
+    """The command set of a C-STORE-RQ; `originator` is AE title and message of the C-MOVE behind it (PS3.7 9.3.1.1)."""
+    return _with_length(b"".join((
+        _text(AFFECTED_CLASS, sop_class_uid, b"\0"),
+        _SHORT_ELEMENT.pack(0, COMMAND_FIELD, 2, C_STORE_RQ),
+        _SHORT_ELEMENT.pack(0, MESSAGE_ID, 2, message_id),
+        _SHORT_ELEMENT.pack(0, 0x0700, 2, 0),  # priority: medium
+        _SHORT_ELEMENT.pack(0, DATA_SET_TYPE, 2, WITH_DATA_SET),
+        _text(AFFECTED_INSTANCE, sop_instance_uid, b"\0"),
+        _text(0x1030, originator[0], b" ") + _SHORT_ELEMENT.pack(0, 0x1031, 2, originator[1]) if originator else b"",
+    )))
+
+
+def _with_length(body: bytes) -> bytes:
     return _ELEMENT.pack(0, 0, 4) + struct.pack("<I", len(body)) + body
 
 
+def pdv_head(context_id: int, control: int, length: int) -> bytes:
+    """What stands before a fragment of this length: P-DATA-TF and PDV heads, 12 bytes (PS3.8 9.3.5)."""
+    return _PDV.pack(4, length + PDV_OVERHEAD, length + 2, context_id, control)
+
+
 def pdv_wrapped(context_id: int, control: int, fragment: bytes | memoryview) -> bytes:
-    """A P-DATA-TF with this one fragment (PS3.8 9.3.5)."""
-    return _PDV.pack(4, len(fragment) + PDV_OVERHEAD, len(fragment) + 2, context_id, control) + fragment
+    """A P-DATA-TF with this one fragment."""
+    return pdv_head(context_id, control, len(fragment)) + fragment
 
 
 def command_pdus(context_id: int, command: bytes, peer_pdu_bytes: int) -> Iterator[bytes]:
     """A whole command set, in pieces when the peer's maximum length is very small (0 means no limit)."""
-    step = max(peer_pdu_bytes - PDV_OVERHEAD, 1) if peer_pdu_bytes else len(command)
-    for at in range(0, len(command), step):
-        is_last = at + step >= len(command)
-        yield pdv_wrapped(context_id, 3 if is_last else 1, command[at : at + step])
+    return _pdus(context_id, command, peer_pdu_bytes, is_command=1)
+
+
+def data_pdus(context_id: int, encoded: bytes, peer_pdu_bytes: int) -> Iterator[bytes]:
+    """A whole data set, likewise."""
+    return _pdus(context_id, encoded, peer_pdu_bytes, is_command=0)
+
+
+def fragment_bytes(peer_pdu_bytes: int, *, ours: int) -> int:
+    """The longest fragment for this peer: even (PS3.8 9.3.5.1), and never more than we ourselves send at once."""
+    length = min(peer_pdu_bytes or ours, ours) - PDV_OVERHEAD
+    return max(length - length % 2, 2)
+
+
+def _pdus(context_id: int, encoded: bytes, peer_pdu_bytes: int, *, is_command: int) -> Iterator[bytes]:
+    step = fragment_bytes(peer_pdu_bytes, ours=1 << 20)
+    if len(encoded) <= step:
+        yield pdv_wrapped(context_id, is_command | 2, encoded)
+        return
+    for at in range(0, len(encoded), step):
+        is_last = at + step >= len(encoded)
+        yield pdv_wrapped(context_id, is_command | 2 * is_last, encoded[at : at + step])

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from pynetdicom.transport import AssociationSocket
 
 from imaging.dimse import messages
-from imaging.dimse.contract import REQUEST_BYTES, Admission, AssociationLimits, Receive
+from imaging.dimse.contract import REQUEST_BYTES, Admission, AssociationLimits, Services
+from imaging.dimse.inquiries import AssociationError, Contexts, Request, Wire, WireGone
 from imaging.dimse.lane import MessageLane, ProtocolError
+from imaging.dimse.serving import inquiry_serve
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -33,7 +35,7 @@ _ABORT_BY_PROVIDER = struct.pack(">BxIxxBB", ABORT, 4, 2, 0)
 _ABORT_BY_USER = struct.pack(">BxIxxBB", ABORT, 4, 0, 0)
 
 
-class _CutError(Exception):
+class _CutError(AssociationError):
     """The association ends here and now; the text says why and holds nothing the peer has sent."""
 
 
@@ -49,15 +51,17 @@ class Tap(AssociationSocket):
         sock: socket.socket,
         *,
         admission: Admission,
-        receive: Receive,
+        services: Services,
         limits: AssociationLimits,
     ) -> None:
         super().__init__(assoc, client_socket=sock)
         self.outcome = "lost"
         self.ending = ""  # set from outside: the reason why this association has to end now
-        self._limits = limits
+        self.combined: frozenset[str] = frozenset()  # SOP classes with combined date-time matching negotiated
+        self._admission, self._services, self._limits = admission, services, limits
         self._lane = MessageLane(
-            admission=admission, receive=receive, limits=limits, reply=self._reply, pass_on=self._pass_on,
+            admission=admission, receive=services.receive, limits=limits, reply=self._reply, pass_on=self._pass_on,
+            is_queried=services.is_queried,
         )
         self._buffer = memoryview(bytearray(max(REQUEST_BYTES, limits.pdu_bytes) + PDU_SLACK + (64 << 10)))
         self._start = self._end = 0
@@ -117,7 +121,7 @@ class Tap(AssociationSocket):
     def _pump(self) -> None:
         """Serves PDUs until one is for pynetdicom, nothing comes for a moment, or pynetdicom has something to send."""
         self._parse()
-        while not self._replay and self._may_read() and self._fill():
+        while not self._replay and self._may_read() and self._fill(may_wait=self._may_wait()):
             self._parse()
 
     def _may_read(self) -> bool:
@@ -128,7 +132,7 @@ class Tap(AssociationSocket):
         """Once pynetdicom serves something itself it must get its turn at once, to send its answers."""
         return not self._is_shared and self.assoc.is_established
 
-    def _fill(self) -> bool:
+    def _fill(self, *, may_wait: bool) -> bool:
         if self.socket is None:
             return False
         if self._start:
@@ -136,7 +140,7 @@ class Tap(AssociationSocket):
             self._buffer[:left] = self._buffer[self._start : self._end]
             self._start, self._end = 0, left
         flags = 0
-        if self._may_wait():
+        if may_wait:
             # pynetdicom's second thread looks for messages a thousand times a second: let it sleep until there are any
             self.assoc._reactor_checkpoint.clear()
         else:
@@ -176,6 +180,9 @@ class Tap(AssociationSocket):
                 break
             at, self._start, self._pdu_at = self._start, stop, None
             self._take_pdu(kind, at, stop)
+            request, self._lane.request = self._lane.request, None
+            if request is not None:
+                self._serve(request)
         if self._pdu_at is None and self._end > self._start:
             self._pdu_at = monotonic()
 
@@ -217,6 +224,47 @@ class Tap(AssociationSocket):
                 raise _CutError("a PDV that does not fit its PDU")
             self._lane.fragment(context_id, control, self._buffer[fragment_at:at])
 
+    # inquiries: served here, from inside the parsing of their last PDU, which reads on through `listen`
+
+    def _serve(self, request: Request) -> None:
+        self._lane.is_serving = True
+        try:
+            inquiry_serve(
+                request, wire=_TapWire(self), admission=self._admission, services=self._services, limits=self._limits,
+                is_combined=request.sop_class_uid in self.combined,
+            )
+        except WireGone:
+            # hung up, or a release or abort that pynetdicom is going to read; if neither, we broke off inside a message
+            if self._is_connected and not self._replay:
+                raise _CutError("an object that was being sent could not be read to its end") from None
+        finally:
+            self._lane.is_serving = False
+            self._lane.cancelled.clear()
+            self._lane.store_responses.clear()
+
+    def transmit(self, data: bytes | bytearray | memoryview) -> None:
+        if self.socket is None:
+            raise WireGone
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            self._hang_up()
+            raise WireGone from None
+        self._heard_at = monotonic()
+
+    def listen(self, *, may_wait: bool) -> None:
+        """Take what the peer has sent in the meantime; with `may_wait` also wait for it a moment."""
+        self._parse()  # what came together with the request
+        if not may_wait:
+            self._heard_at = monotonic()  # we are busy, the peer is not silent
+        try:
+            if not self._replay and not (may_wait and self._lane.store_responses) and self._fill(may_wait=may_wait):
+                self._parse()
+        except OSError:
+            self._hang_up()
+        if self._replay or not self._is_connected:
+            raise WireGone
+
     # answering and ending
 
     def _reply(self, context_id: int, command: bytes) -> None:
@@ -242,6 +290,29 @@ class Tap(AssociationSocket):
             with suppress(OSError):
                 self.socket.send(_ABORT_BY_USER if self.ending else _ABORT_BY_PROVIDER, socket.MSG_DONTWAIT)
         self._hang_up()
+
+
+class _TapWire(Wire):
+    """What an inquiry may do with its association."""
+
+    def __init__(self, tap: Tap) -> None:
+        self._tap = tap
+        self.pdu_bytes = tap.assoc.requestor.maximum_length or 0
+        self.send = tap.transmit
+        self.contexts: Contexts = {
+            (str(context.abstract_syntax), str(context.transfer_syntax[0])): context.context_id
+            for context in reversed(tap.assoc.accepted_contexts)
+            if context.as_scu
+        }
+
+    def is_cancelled(self, message_id: int) -> bool:
+        self._tap.listen(may_wait=False)
+        return message_id in self._tap._lane.cancelled
+
+    def store_response(self) -> dict[int, bytes]:
+        while not self._tap._lane.store_responses:
+            self._tap.listen(may_wait=True)
+        return self._tap._lane.store_responses.popleft()
 
 
 def _timeval(seconds: float) -> bytes:

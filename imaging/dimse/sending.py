@@ -1,0 +1,194 @@
+"""An association that we open to send objects (PS3.8 9.3.2, PS3.7 D.3): blocking, by one thread, PDUs by struct.
+
+`retrieve` opens it to the destination of a C-MOVE. TLS is not offered yet.
+"""
+
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+
+from imaging.dimse import messages
+from imaging.dimse.contract import AssociationLimits, Destination
+from imaging.dimse.inquiries import WireGone
+from imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+ASSOCIATE_AC, P_DATA, RELEASE_RQ, RELEASE_RP = 2, 4, 5, 6
+ACCEPT_CAP = 192 << 10
+SLACK = 64
+RELEASE_SECONDS = 2.0
+MAX_CONTEXTS = 128
+_PDU = struct.Struct(">BxI")
+_ITEM = struct.Struct(">BxH")
+_RELEASE = struct.pack(">BxIxxxx", RELEASE_RQ, 4)
+_ABORT = struct.pack(">BxIxxBB", 7, 4, 0, 0)
+_TIMEVAL = struct.Struct("@ll")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One presentation context of a request."""
+
+    sop_class_uid: str
+    transfer_syntaxes: Sequence[str]
+
+
+class NotAssociatedError(Exception):
+    """The destination was not reached or refused us; the text says which, in the words of the standard where it has some."""
+
+
+class SendingAssociation:
+    """A Channel to another AE. Use as a context manager: leaving it releases, or aborts after an error."""
+
+    def __init__(
+        self, destination: Destination, *, calling_ae: str, proposals: Sequence[Proposal], limits: AssociationLimits,
+    ) -> None:
+        """Connects and negotiates. Raises NotAssociatedError."""
+        self._limits = limits
+        self.contexts: dict[tuple[str, str], int] = {}
+        self.pdu_bytes = 0
+        try:
+            self._socket = socket.create_connection((destination.address, destination.port), limits.connect_seconds)
+        except OSError as error:
+            raise NotAssociatedError(f"no connection: {error.strerror or 'timed out'}") from None
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.settimeout(limits.connect_seconds)
+            self._socket.sendall(request_bytes(destination.ae_title, calling_ae, proposals, limits.pdu_bytes))
+            self._take_accept(proposals, monotonic() + limits.connect_seconds)
+            # kernel time-outs: a sendall that goes on may take as long as it takes
+            self._socket.settimeout(None)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(int(limits.send_seconds), 0))
+        except (OSError, WireGone) as error:
+            self._socket.close()
+            raise NotAssociatedError(str(error) or "no answer to the association request") from None
+        except NotAssociatedError:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> "SendingAssociation":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with suppress(OSError, WireGone):
+            if kind is None:
+                self._socket.sendall(_RELEASE)
+                self._next_pdu(monotonic() + RELEASE_SECONDS)
+            else:
+                self._socket.send(_ABORT, socket.MSG_DONTWAIT)
+        self._socket.close()
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            raise WireGone("the destination takes nothing more") from None
+
+    def store_response(self) -> dict[int, bytes]:
+        """The next command set; the peer has nothing to say but C-STORE responses."""
+        deadline = monotonic() + self._limits.response_seconds
+        command, is_last = bytearray(), False
+        while not is_last:
+            kind, body = self._next_pdu(deadline)
+            if kind != P_DATA:
+                raise WireGone("the destination ended the association")
+            at = 0
+            while at + 6 <= len(body):
+                length, control = int.from_bytes(body[at : at + 4], "big"), body[at + 5]
+                if length < 2 or at + 4 + length > len(body):
+                    raise WireGone("a PDV that does not fit its PDU")
+                if control & 1:
+                    command += body[at + 6 : at + 4 + length]
+                    is_last = bool(control & 2)
+                at += 4 + length
+            if len(command) > ACCEPT_CAP:
+                raise WireGone("a command set without end")
+        try:
+            return messages.command_read(bytes(command))
+        except ValueError:
+            raise WireGone("a command set that cannot be read") from None
+
+    def _take_accept(self, proposals: Sequence[Proposal], deadline: float) -> None:
+        kind, body = self._next_pdu(deadline)
+        if kind != ASSOCIATE_AC:
+            raise NotAssociatedError(_refusal_text(kind, body))
+        for item, value in _items(body[68:]):
+            if item == 0x21 and len(value) >= 4 and value[2] == 0:
+                index = value[0] // 2
+                syntax = next((v for i, v in _items(value[4:]) if i == 0x40), b"").decode("ascii", "replace").strip(" \0")
+                if index < len(proposals) and syntax in proposals[index].transfer_syntaxes:
+                    self.contexts.setdefault((proposals[index].sop_class_uid, syntax), value[0])
+            elif item == 0x50:
+                length = next((v for i, v in _items(value) if i == 0x51), b"")
+                self.pdu_bytes = int.from_bytes(length[:4], "big")
+
+    def _next_pdu(self, deadline: float) -> tuple[int, bytes]:
+        kind, length = _PDU.unpack(self._exactly(_PDU.size, deadline))
+        cap = self._limits.pdu_bytes + SLACK if kind == P_DATA else ACCEPT_CAP
+        if length > cap:
+            raise WireGone("a PDU longer than agreed")
+        return kind, self._exactly(length, deadline)
+
+    def _exactly(self, count: int, deadline: float) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            self._socket.settimeout(max(deadline - monotonic(), 0.001))
+            try:
+                more = self._socket.recv(count - len(data))
+                # dcmtk writes head and body of a PDU apart: without this its second write waits 40 ms for our delayed ACK
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            except OSError:
+                raise WireGone("the destination did not answer in time") from None
+            finally:
+                self._socket.settimeout(None)
+            if not more:
+                raise WireGone("the destination closed the connection")
+            data += more
+        return bytes(data)
+
+
+def request_bytes(called_ae: str, calling_ae: str, proposals: Sequence[Proposal], pdu_bytes: int) -> bytes:
+    """A-ASSOCIATE-RQ (PS3.8 9.3.2); context ids are 1, 3, 5 ... in the order of the proposals."""
+    contexts = b"".join(
+        _item(0x20, struct.pack(">Bxxx", 2 * index + 1) + _item(0x30, proposal.sop_class_uid.encode()) + b"".join(
+            _item(0x40, syntax.encode()) for syntax in proposal.transfer_syntaxes
+        ))
+        for index, proposal in enumerate(proposals)
+    )  # fmt: skip
+    user = b"".join((
+        _item(0x51, struct.pack(">I", pdu_bytes)),
+        _item(0x52, IMPLEMENTATION_CLASS_UID.encode()),
+        _item(0x55, IMPLEMENTATION_VERSION_NAME.encode()),
+    ))
+    titles = called_ae.ljust(16).encode("ascii", "replace")[:16] + calling_ae.ljust(16).encode("ascii", "replace")[:16]
+    body = struct.pack(">Hxx", 1) + titles + bytes(32) + _item(0x10, b"1.2.840.10008.3.1.1.1") + contexts + _item(0x50, user)
+    return _PDU.pack(1, len(body)) + body
+
+
+def _item(kind: int, body: bytes) -> bytes:
+    return _ITEM.pack(kind, len(body)) + body
+
+
+def _items(data: bytes) -> Iterable[tuple[int, bytes]]:
+    at = 0
+    while at + _ITEM.size <= len(data):
+        kind, length = _ITEM.unpack_from(data, at)
+        at += _ITEM.size + length
+        yield kind, data[at - length : at]
+
+
+_REASONS = {
+    (1, 1): "no reason given", (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognized", (1, 7): "called AE title not recognized",
+    (2, 1): "no reason given", (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion", (3, 2): "local limit exceeded",
+}  # fmt: skip
+
+
+def _refusal_text(kind: int, body: bytes) -> str:
+    """PS3.8 table 9-21."""
+    if kind != 3 or len(body) < 4:
+        return "association aborted"
+    return f"association rejected: {_REASONS.get((body[2], body[3]), 'unknown reason')}"
