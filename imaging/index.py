@@ -20,10 +20,9 @@ from imaging.inbox import InboxObject
 from imaging.models import Study, WorkItem
 from imaging.people import Person, patients_resolve
 from imaging.query import fold, moments
-from imaging.storage import object_key, objects_settle
+from imaging.storage import object_folder, object_key, objects_settle
 from journal.faults import fault
-from journal.outbox import event_publish
-from journal.trace import trace
+from journal.outbox import NewEvent, events_publish
 from journal.wall.ids import id_new, id_time
 from journal.wall.scope import tenant_id_current, tenant_scope
 from tenants.selectors import tenant_get
@@ -48,7 +47,7 @@ class Batch:
     people: dict[str, Person] = field(default_factory=dict)
     studies: dict[str, Study] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)  # studies that opened: new, or late images
-    derived: list[tuple[int, int]] = field(default_factory=list)  # study, instance
+    derived: list[tuple[int, Described]] = field(default_factory=list)  # study, object
 
 
 def instances_index(*, tenant_id: int, objects: Sequence[InboxObject]) -> int:
@@ -134,7 +133,7 @@ def _sort(described: list[Described], batch: Batch) -> None:
             batch.aside.append((d.item, "series-conflict", "its series belongs to another study: kept aside"))
             continue
         there[d.facts.sop_instance_uid] = (d.item.instance_id, d.sha256)
-        key = object_key(tenant_id=d.item.tenant_id, folder=str(study.id), instance_id=d.item.instance_id)
+        key = object_key(tenant_id=d.item.tenant_id, folder=object_folder(d.item.instance_id), instance_id=d.item.instance_id)
         batch.kept.append((d, key))
 
 
@@ -162,9 +161,16 @@ def _studies_resolve(described: list[Described], batch: Batch) -> dict[str, Stud
     first: dict[str, Described] = {}
     for d in described:
         first.setdefault(d.facts.study_uid, d)
-    new = [_study_new(d, batch.people[d.facts.sop_instance_uid].id) for d in first.values()]
-    Study.objects.bulk_create(new, ignore_conflicts=True)
-    rows = Study.objects.select_for_update(of=("self",)).filter(study_uid__in=first).order_by("id")
+    studies = _studies_locked(first)
+    new = [_study_new(d, batch.people[d.facts.sop_instance_uid].id) for uid, d in first.items() if uid not in studies]
+    if new:
+        Study.objects.bulk_create(new, ignore_conflicts=True)
+        studies = _studies_locked(first)
+    return studies
+
+
+def _studies_locked(uids: Iterable[str]) -> dict[str, Study]:
+    rows = Study.objects.select_for_update(of=("self",)).filter(study_uid__in=list(uids)).order_by("id")
     return {study.study_uid: study for study in rows}
 
 
@@ -187,17 +193,19 @@ def _rows_write(batch: Batch, *, quiet: int) -> None:
     now = timezone.now()
     series = _series_resolve(batch)
     _instances_insert(batch, series)
-    for study, items in _by_study(batch).items():
-        _study_touch(study, items, batch, now=now, quiet=quiet)
-    _counts_update([study.id for study in batch.studies.values()])
+    _studies_update(batch, now=now, quiet=quiet)
     _use_count(batch)
     _work_items(batch, now)
-    for study in batch.studies.values():
-        if study.id in batch.changed:
-            with trace(study.trace_id):
-                event_publish(name="study.changed", ids={"study_id": study.id})
-    for study_id, instance_id in batch.derived:
-        event_publish(name="derived.received", ids={"study_id": study_id, "instance_id": instance_id})
+    events = [
+        NewEvent(name="study.changed", ids={"study_id": study.id}, trace_id=study.trace_id)
+        for study in batch.studies.values()
+        if study.id in batch.changed
+    ]
+    events += [
+        NewEvent(name="derived.received", ids={"study_id": study_id, "instance_id": d.item.instance_id}, trace_id=d.item.trace_id)
+        for study_id, d in batch.derived
+    ]
+    events_publish(events=events)
 
 
 def _by_study(batch: Batch) -> dict[Study, list[Described]]:
@@ -228,7 +236,7 @@ def _series_resolve(batch: Batch) -> dict[str, int]:
             "manufacturer, first_received_at, id, extra, number_of_instances) "
             "SELECT %s, u.*, 0 FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], "
             "%s::text[], %s::timestamptz[], %s::bigint[], %s::text[]) u ON CONFLICT (tenant_id, series_uid) DO NOTHING",
-            [tenant_id_current(), *(list(column) for column in zip(*rows, strict=True))],
+            [tenant_id_current(), *_columns(rows)],
         )
         cursor.execute(
             "SELECT series_uid, id FROM imaging_series WHERE tenant_id = %s AND series_uid = ANY(%s)",
@@ -260,52 +268,64 @@ def _instances_insert(batch: Batch, series: dict[str, int]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO imaging_instance (tenant_id, {names}) SELECT %s, u.* FROM unnest({arrays}) u",  # noqa: S608 constants
-            [tenant_id_current(), *(list(column) for column in zip(*rows, strict=True))],
+            [tenant_id_current(), *_columns(rows)],
         )
 
 
-def _study_touch(study: Study, items: list[Described], batch: Batch, *, now: datetime, quiet: int) -> None:
-    """New images reopen a study and push its quiet time; an AI's own objects don't."""
-    images = [d for d in items if not d.facts.is_derived]
-    batch.derived += [(study.id, d.item.instance_id) for d in items if d.facts.is_derived]
-    if not images:
-        return
-    if study.stored_at is None or study.state == Study.State.COMPLETE:
-        batch.changed.add(study.id)
-    study.state, study.is_from_ai = Study.State.RECEIVING, False
-    study.stored_at = study.stored_at or now
-    study.last_received_at = max(study.last_received_at, *(id_time(d.item.instance_id) for d in images))
-    study.due_at = now + timedelta(seconds=quiet)
-    study.body_part = study.body_part or next((d.facts.body_part for d in images if d.facts.body_part), "")
-    study.save(update_fields=["state", "is_from_ai", "stored_at", "last_received_at", "due_at", "body_part"])
-    sources = {d.item.source for d in images if d.item.source}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO imaging_studysource (tenant_id, id, study_id, association) "
-            "SELECT %s, u.id, %s, u.association FROM unnest(%s::bigint[], %s::bigint[]) u(id, association) "
-            "ON CONFLICT DO NOTHING",
-            [tenant_id_current(), study.id, [id_new() for _ in sources], list(sources)],
-        )
-
-
-def _counts_update(study_ids: list[int]) -> None:
-    """Counts and modalities from the rows themselves, so a replay cannot count twice. Expected count reached: due at once."""
+def _studies_update(batch: Batch, *, now: datetime, quiet: int) -> None:
+    """One statement for all studies of a batch: what new images change, and counts from the rows themselves, so that a replay
+    cannot count twice. New images reopen a study and push its quiet time; an AI's own objects don't. When the expected number
+    has come the study is due at once.
+    """
+    touched: list[tuple[Any, ...]] = []
+    sources: set[tuple[int, int]] = set()
+    for study, items in _by_study(batch).items():
+        images = [d for d in items if not d.facts.is_derived]
+        batch.derived += [(study.id, d) for d in items if d.facts.is_derived]
+        if not images:
+            continue
+        if study.stored_at is None or study.state == Study.State.COMPLETE:
+            batch.changed.add(study.id)
+        received = max(id_time(d.item.instance_id) for d in images)
+        touched.append((study.id, received, next((d.facts.body_part for d in images if d.facts.body_part), "")))
+        sources |= {(study.id, d.item.source) for d in images if d.item.source}
+    tenant_id, study_ids = tenant_id_current(), [study.id for study in batch.studies.values()]
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE imaging_series s SET number_of_instances = n.count FROM (SELECT series_id, count(*) FROM imaging_instance "
             "WHERE tenant_id = %s AND study_id = ANY(%s) GROUP BY series_id) n "
             "WHERE s.tenant_id = %s AND s.id = n.series_id AND s.number_of_instances <> n.count",
-            [tenant_id_current(), study_ids, tenant_id_current()],
+            [tenant_id, study_ids, tenant_id],
         )
         cursor.execute(
             "UPDATE imaging_study t SET number_of_series = n.series, number_of_instances = n.instances, modalities = n.modalities, "
-            "due_at = CASE WHEN t.due_at IS NOT NULL AND n.instances >= t.expected_instances THEN now() ELSE t.due_at END "
+            "state = CASE WHEN u.id IS NULL THEN t.state ELSE %s END, is_from_ai = t.is_from_ai AND u.id IS NULL, "
+            "stored_at = CASE WHEN u.id IS NULL THEN t.stored_at ELSE coalesce(t.stored_at, %s) END, "
+            "due_at = CASE WHEN n.instances >= t.expected_instances "
+            "AND (u.id IS NOT NULL OR t.due_at IS NOT NULL) THEN now() WHEN u.id IS NULL THEN t.due_at ELSE %s END, "
+            "last_received_at = greatest(t.last_received_at, u.received), "
+            "body_part = coalesce(nullif(t.body_part, ''), u.body_part, '') "
             "FROM (SELECT study_id, count(*) AS series, sum(number_of_instances) AS instances, "
             "coalesce(left(string_agg(DISTINCT nullif(modality, ''), ',' ORDER BY nullif(modality, '')), 120), '') AS modalities "
             "FROM imaging_series WHERE tenant_id = %s AND study_id = ANY(%s) GROUP BY study_id) n "
+            "LEFT JOIN unnest(%s::bigint[], %s::timestamptz[], %s::text[]) u(id, received, body_part) ON u.id = n.study_id "
             "WHERE t.tenant_id = %s AND t.id = n.study_id",
-            [tenant_id_current(), study_ids, tenant_id_current()],
-        )
+            [
+                Study.State.RECEIVING.value, now, now + timedelta(seconds=quiet), tenant_id, study_ids,
+                *(_columns(touched) or [[], [], []]), tenant_id,
+            ],
+        )  # fmt: skip
+        if sources:
+            cursor.execute(
+                "INSERT INTO imaging_studysource (tenant_id, id, study_id, association) "
+                "SELECT %s, u.* FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) u ON CONFLICT DO NOTHING",
+                [tenant_id, [id_new() for _ in sources], *_columns(list(sources))],
+            )
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Rows as one array a column, for unnest."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _use_count(batch: Batch) -> None:

@@ -8,9 +8,16 @@ from django.conf import settings
 
 from imaging.inbox import folder_sync
 
+SHARD_BITS = 39  # of a snowflake: objects of about two minutes share a folder, so a batch syncs one folder and not one a study
+
+
+def object_folder(instance_id: int) -> str:
+    """Where an object rests: a folder of its time, whatever study it is of."""
+    return f"{instance_id >> SHARD_BITS:x}"
+
 
 def object_key(*, tenant_id: int, folder: str, instance_id: int) -> str:
-    """`t/<tenant>/<study id or 'aside'>/<instance id>.dcm`."""
+    """`t/<tenant>/<object_folder or 'aside'>/<instance id>.dcm`."""
     return f"t/{tenant_id}/{folder}/{instance_id}.dcm"
 
 

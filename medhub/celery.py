@@ -33,7 +33,7 @@ app.conf.medhub_dimse = {
     "setup": "django.setup",
     "receivers": settings.MEDHUB_DIMSE_RECEIVERS,
     "admit": "imaging.associations.association_admit",
-    "receive": "imaging.ingest.instance_receive",
+    "receive": "imaging.ingest.IncomingObject",
     "alive": "imaging.associations.associations_alive",
     "ended": "imaging.associations.association_end",
     "thread_end": "imaging.associations.thread_end",

@@ -13,3 +13,8 @@ FLOW: dict[str, tuple[str, ...]] = {
     "order.changed": (),
     "patient.merged": (),
 }
+
+# Subscribers that take many events at once: a hundred small studies arriving are not a hundred times the same statements.
+GATHERED: dict[str, str] = {
+    "fhirapi.projections.imaging_study_project": "fhirapi.projections.imaging_studies_project",
+}

@@ -27,8 +27,9 @@ ALLOWED_HOSTS = env_list("MEDHUB_HOSTS", "localhost,127.0.0.1,[::1]")
 
 # --- what is wired to what -------------------------------------------------------------------------------------------
 MEDHUB_FLOW = "medhub.flow.FLOW"
+MEDHUB_FLOW_GATHERED = "medhub.flow.GATHERED"
 MEDHUB_SEAL_NUDGE = "journal.tasks.audit_seal_nudge"
-MEDHUB_NUDGE = "journal.tasks.delivery_nudge"
+MEDHUB_NUDGE = "journal.tasks.deliveries_nudge"
 MEDHUB_HEARTBEAT_SECONDS = env_float("MEDHUB_HEARTBEAT_SECONDS", 20)  # an association that missed four beats is gone
 MEDHUB_LEASE_SECONDS = env_float("MEDHUB_LEASE_SECONDS", 60)
 MEDHUB_SWEEP_SECONDS = env_float("MEDHUB_SWEEP_SECONDS", 5)
