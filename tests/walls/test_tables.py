@@ -22,7 +22,7 @@ SELECT c.oid::regclass::text, c.relrowsecurity, c.relforcerowsecurity, c.relispa
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
 """
-SWEPT = {"imaging_study", "ai_job", "journal_delivery"}
+SWEPT = {"imaging_study", "imaging_transfer", "ai_job", "journal_delivery"}
 
 
 def rows(sql: str, *params: object, alias: str = "owner") -> list[tuple]:
