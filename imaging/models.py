@@ -312,7 +312,7 @@ class TransferStudy(TenantModel):
     study_uid = models.CharField(max_length=64)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     attempts = models.PositiveSmallIntegerField(default=0)
-    is_asked = models.BooleanField(default=False)  # the node said that all objects have come; the rows are still to be looked at
+    asked_at = models.DateTimeField(null=True)  # the node said that all objects have gone; the rows are still to be looked at
     position = models.BigIntegerField(default=0)  # send: the last instance that was answered
     expected = models.PositiveIntegerField(default=0)  # objects that the node has
     completed = models.PositiveIntegerField(default=0)

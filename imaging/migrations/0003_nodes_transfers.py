@@ -134,7 +134,7 @@ class Migration(migrations.Migration):
                 ('study_uid', models.CharField(max_length=64)),
                 ('state', models.CharField(choices=[('waiting', 'Waiting'), ('done', 'Done'), ('failed', 'Failed')], default='waiting', max_length=8)),
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('is_asked', models.BooleanField(default=False)),
+                ('asked_at', models.DateTimeField(null=True)),
                 ('position', models.BigIntegerField(default=0)),
                 ('expected', models.PositiveIntegerField(default=0)),
                 ('completed', models.PositiveIntegerField(default=0)),
