@@ -3,9 +3,10 @@
 A refusal or an abort is told in the words of PS3.8 tables 9-21 and 9-26.
 """
 
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,8 +101,19 @@ class _Ear:
         self.words = ""
         self.is_connected = False
 
-    def connected(self, _: evt.Event) -> None:
+    def connected(self, event: evt.Event) -> None:
         self.is_connected = True
+        self._hurry(event, socket.TCP_NODELAY)
+
+    def data(self, event: evt.Event) -> None:
+        # dcmtk writes head and body of a PDU apart: without this its second write waits 40 ms for our delayed ACK
+        self._hurry(event, socket.TCP_QUICKACK)
+
+    def _hurry(self, event: evt.Event, option: int) -> None:
+        wrapped = event.assoc.dul.socket
+        if wrapped is not None and wrapped.socket is not None:
+            with suppress(OSError):
+                wrapped.socket.setsockopt(socket.IPPROTO_TCP, option, 1)
 
     def pdu(self, event: evt.Event) -> None:
         name = type(event.pdu).__name__
@@ -148,7 +160,7 @@ def associated(
     association = ae.associate(
         address, peer.node.port or 0, contexts=list(contexts), ae_title=peer.node.ae_title, max_pdu=131072, ext_neg=list(ext_neg),
         tls_args=(context, peer.node.host) if context else None,
-        evt_handlers=[(evt.EVT_CONN_OPEN, ear.connected), (evt.EVT_PDU_RECV, ear.pdu), *handlers],
+        evt_handlers=[(evt.EVT_CONN_OPEN, ear.connected), (evt.EVT_DATA_RECV, ear.data), (evt.EVT_PDU_RECV, ear.pdu), *handlers],
     )  # fmt: skip
     if not association.is_established:
         raise NotReachedError("association" if ear.is_connected else "tcp", ear.words or _silence(association, ear))

@@ -1,4 +1,4 @@
-"""Which studies a transfer is about, asked of the node: a migration day by day, priors by the patient. `run` calls it."""
+"""Which studies a transfer is about, asked of the node: a migration by days, priors by the patient. `run` calls it."""
 
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -17,7 +17,8 @@ from journal.wall.scope import tenant_scope
 LISTED = "listed"
 LIST_LIMIT = 5_000
 LIST_SECONDS = 120.0
-DAYS_AT_ONCE = 31
+SPAN_DAYS = 31  # asked for at once, until an archive has too many
+SPANS_AT_ONCE = 12
 
 
 def studies_list(*, transfer: Transfer, peer: Peer, go: Go) -> None:
@@ -30,34 +31,48 @@ def studies_list(*, transfer: Transfer, peer: Peer, go: Go) -> None:
 
 
 def _days_list(transfer: Transfer, association: Association, go: Go) -> None:
-    """A day's studies and the cursor behind it are one commit: a restart neither loses a day nor adds a study twice."""
-    query = transfer.query
-    day, last = date_read(transfer.cursor or query["from"]), date_read(query["to"])
-    for _ in range(DAYS_AT_ONCE):
+    """Some days' studies and the cursor behind them are one commit: a restart neither loses a day nor adds a study twice."""
+    day, last = date_read(transfer.cursor or transfer.query["from"]), date_read(transfer.query["to"])
+    for _ in range(SPANS_AT_ONCE):
         if not go():
             return
-        uids = _day_uids(association, day, query["modalities"])
-        day += timedelta(days=1)
+        end = min(day + timedelta(days=transfer.query.get("span", SPAN_DAYS) - 1), last)
+        uids = _uids_of(association, _span(day, end), transfer.query["modalities"])
+        if uids is None and end > day:
+            transfer.query["span"] = 1  # a busy archive: from now on day by day
+            continue
+        if uids is None:
+            uids = _uids_by_hour(association, day, transfer.query["modalities"])
+        day = end + timedelta(days=1)
         cursor = f"{day:%Y%m%d}" if day <= last else LISTED
         if not _studies_add(transfer, uids, cursor) or uids or cursor == LISTED:
             return
 
 
-def _day_uids(association: Association, day: date, modalities: list[str]) -> list[str]:
+def _span(first: date, last: date) -> str:
+    return f"{first:%Y%m%d}" if first == last else f"{first:%Y%m%d}-{last:%Y%m%d}"
+
+
+def _uids_of(association: Association, days: str, modalities: list[str], hours: str = "") -> list[str] | None:
+    """Each modality is asked for on its own: not every node takes a list. None when there are more than it is asked for."""
     found: dict[str, None] = {}
     for modality in modalities or [""]:
-        keys = {"ModalitiesInStudy": modality} if modality else {}
-        matches = matches_of(association, level="STUDY", limit=LIST_LIMIT, seconds=LIST_SECONDS, StudyDate=f"{day:%Y%m%d}", **keys)
+        keys = {"StudyDate": days, "StudyTime": hours, "ModalitiesInStudy": modality}
+        matches = matches_of(association, level="STUDY", limit=LIST_LIMIT, seconds=LIST_SECONDS, **keys)
+        if matches.is_cut:
+            return None
         found |= dict.fromkeys(match["StudyInstanceUID"] for match in matches.found)
-        for hour in range(24) if matches.is_cut else ():
-            span = f"{hour:02}0000-{hour:02}5959"
-            part = matches_of(
-                association, level="STUDY", limit=LIST_LIMIT, seconds=LIST_SECONDS, StudyDate=f"{day:%Y%m%d}", StudyTime=span, **keys
-            )
-            if part.is_cut:
-                raise NotPossibleError(f"more than {LIST_LIMIT} studies in one hour of {day:%d %b %Y}")
-            found |= dict.fromkeys(match["StudyInstanceUID"] for match in part.found)
     return list(found)
+
+
+def _uids_by_hour(association: Association, day: date, modalities: list[str]) -> list[str]:
+    found: list[str] = []
+    for hour in range(24):
+        uids = _uids_of(association, _span(day, day), modalities, f"{hour:02}0000-{hour:02}5959")
+        if uids is None:
+            raise NotPossibleError(f"more than {LIST_LIMIT} studies in one hour of {day:%d %b %Y}")
+        found += uids
+    return found
 
 
 def _priors_list(transfer: Transfer, association: Association) -> None:
@@ -103,7 +118,7 @@ def _studies_add(transfer: Transfer, uids: Iterable[str], cursor: str) -> bool:
     with tenant_scope(transfer.tenant_id):
         there = set(TransferStudy.objects.filter(transfer=transfer, study_uid__in=list(uids)).values_list("study_uid", flat=True))
         new = [uid for uid in uids if uid not in there]
-        if not transfer_renew(transfer, cursor=cursor, studies=transfer.studies + len(new)):
+        if not transfer_renew(transfer, cursor=cursor, query=transfer.query, studies=transfer.studies + len(new)):
             return False
         transfer.studies += len(new)
         now = timezone.now()

@@ -5,31 +5,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from imaging.models import Node, Transfer, TransferStudy
-from imaging.nodes import node_add
 from imaging.scu.association import Peer, peer_of
 from imaging.transfers.rows import transfer_create
 from imaging.transfers.run import transfer_run
 from journal.audit import Actor
 from tests import house
+from tests.dicom_files import part10
 
 ACTOR = Actor(name="user:test")
-
-
-@pytest.fixture
-def node_at(settings) -> Any:
-    """Makes a port of this machine a node that may store, and an address that may be connected to."""
-
-    def make(hospital: Any, port: int, title: str, *, host: str = "127.0.0.1", **facts: Any) -> Node:
-        settings.EGRESS_ALLOW = [*settings.EGRESS_ALLOW, f"{host}:{port}"]
-        with hospital.scope():
-            return node_add(ae_title=title, host=host, port=port, services=facts.pop("services", ["store"]), **facts)
-
-    return make
 
 
 def peer(hospital: Any, node: Node) -> Peer:
@@ -117,3 +104,10 @@ def _is_match(ds: Dataset, keyword: str, wanted: str) -> bool:
         first, _, last = wanted.partition("-")
         return first <= value <= (last or "9")
     return value == wanted
+
+
+def with_meta(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """pynetdicom sends a data set in the syntax that its group 2 names."""
+    for ds in datasets:
+        part10(ds)
+    return list(datasets)

@@ -18,7 +18,7 @@ from imaging.nodes import node_add
 from imaging.scu import check
 from imaging.scu.association import abort_words, refusal_words
 from journal.models import AuditEvent
-from tests.imaging.scu_peers import ACTOR, node_at, scp  # noqa: F401
+from tests.imaging.scu_peers import ACTOR, scp
 from tests.imaging.test_query_peers import storescp
 from tests.orthanc import dcmqrscp_run
 
