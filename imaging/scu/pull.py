@@ -27,6 +27,7 @@ from imaging.scu.association import (
     associated,
     contexts_of,
 )
+from imaging.scu.classes import classes_guess
 from imaging.scu.query import PENDING, Match, matches_of
 
 SERIES_LIMIT = 5_000
@@ -136,7 +137,10 @@ class _Planner:
             raise NotPossibleError("the node has too many images in one series, or is too slow")
         missing = {m["SOPInstanceUID"]: m["SOPClassUID"] for m in images.found if m["SOPInstanceUID"] not in have}
         self._expected, self._missing = self._expected + len(images.found), self._missing + len(missing)
-        self._classes |= dict.fromkeys(c for c in missing.values() if uid_is_valid(c) and is_storage(c))
+        told = [uid for uid in missing.values() if uid_is_valid(uid) and is_storage(uid)]
+        if self._is_get and len(told) < len(missing):
+            told += classes_guess(series["Modality"])
+        self._classes |= dict.fromkeys(told)
         uids = list(missing)
         if uids and not have:
             self._asks.append(Ask(self._study_uid, uid))

@@ -80,6 +80,7 @@ class Keeper:
         return transfer_renew(self._transfer, **self.facts()) and self.item_save(**item_facts)
 
     def item_save(self, **facts: object) -> bool:
+        """Only ever beside the transfer's counts, in one scope: the difference between the two is the other studies' share."""
         if self._item is not None:
             counts = self.counts
             TransferStudy.objects.filter(id=self._item.id).update(

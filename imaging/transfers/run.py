@@ -142,7 +142,8 @@ def _pull(step: _Step, item: TransferStudy) -> float | None:
         is_verified = item.asked_at is not None
         if plan.missing and not is_verified:
             with tenant_scope(step.tenant_id):  # before its first image comes: from now on the study has this origin
-                keeper.item_save(expected=plan.expected)
+                if not keeper.save(expected=plan.expected):
+                    return None
             began = time.monotonic()
             _retrieve(step, plan, keeper, is_get=is_get)
             seconds = time.monotonic() - began

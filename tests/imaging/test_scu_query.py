@@ -64,9 +64,11 @@ def test_a_slow_node_meets_the_deadline(mercy, node_at) -> None:
         assert time.monotonic() - before < 2
         assert matches.is_cut
         assert matches.found
-    with scp("SILENT", [STUDY_FIND], [(evt.EVT_C_FIND, silent)]) as port:
-        with pytest.raises(NotReachedError, match="did not answer in time"):
-            node_query(peer(mercy, node_at(mercy, port, "SILENT")), seconds=0.3)
+    with (
+        scp("SILENT", [STUDY_FIND], [(evt.EVT_C_FIND, silent)]) as port,
+        pytest.raises(NotReachedError, match="did not answer in time"),
+    ):
+        node_query(peer(mercy, node_at(mercy, port, "SILENT")), seconds=0.3)
 
 
 def test_refusals_have_words_and_bad_answers_are_dropped(mercy, node_at) -> None:
@@ -80,8 +82,10 @@ def test_refusals_have_words_and_bad_answers_are_dropped(mercy, node_at) -> None
     with scp("BAD", [STUDY_FIND], [(evt.EVT_C_FIND, bad)]) as port:
         [match] = node_query(peer(mercy, node_at(mercy, port, "BAD"))).found
     assert (match["StudyInstanceUID"], len(match["StudyDescription"])) == ("1.2.4", 512)
-    with scp("NO", [STUDY_FIND], [(evt.EVT_C_FIND, lambda _: iter([(0xA900, None)]))]) as port:
-        with pytest.raises(NotPossibleError, match="does not understand the query"):
-            node_query(peer(mercy, node_at(mercy, port, "NO")))
+    with (
+        scp("NO", [STUDY_FIND], [(evt.EVT_C_FIND, lambda _: iter([(0xA900, None)]))]) as port,
+        pytest.raises(NotPossibleError, match="does not understand the query"),
+    ):
+        node_query(peer(mercy, node_at(mercy, port, "NO")))
     with scp("STORE", ["1.2.840.10008.1.1"], []) as port, pytest.raises(NotReachedError, match="no presentation context"):
         node_query(peer(mercy, node_at(mercy, port, "STORE")))

@@ -243,7 +243,7 @@ def test_priors_come_when_a_study_is_complete(mercy, node_at, orthanc) -> None:
     who = {"PatientID": "PRIOR1", "PatientName": "DOE^JANE"}
     dates = ["20250101", "20240101", "20230101", "20100101"]
     olds = [series_of(2, StudyDate=day, **who) for day in dates]
-    namesake = series_of(1, StudyDate="20250601", PatientID="PRIOR1", PatientName="ROE^RICHARD", PatientBirthDate="19811231", PatientSex="M")
+    namesake = series_of(1, StudyDate="20250601", PatientID="PRIOR1", PatientName="ROE^RICHARD", PatientBirthDate="19811231")
     later = series_of(1, StudyDate="20260401", **who)
     orthanc.put([ds for study in [*olds, later, namesake, series_of(1, PatientID="PRIOR10")] for ds in study])
     node_at(mercy, orthanc.port, "ORTHANC", retrieve_by="get", is_asked_for_priors=True, priors_count=2, priors_years=5)
