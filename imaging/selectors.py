@@ -156,3 +156,13 @@ def node_get(*, node_id: int) -> Node | None:
 def nodes_after(*, after: int = 0, size: int = 50) -> list[Node]:
     """By id, behind `after`."""
     return list(Node.objects.filter(id__gt=after).order_by("id")[:size])
+
+
+def studies_held(*, study_uids: list[str]) -> dict[str, int]:
+    """How many objects we have of each of these studies."""
+    return dict(Study.objects.filter(study_uid__in=study_uids).values_list("study_uid", "number_of_instances"))
+
+
+def destinations() -> list[Node]:
+    """Nodes that something can be sent to."""
+    return list(Node.objects.filter(port__isnull=False).exclude(host="").order_by("ae_title"))

@@ -35,7 +35,7 @@ class NodeSerializer(StrictSerializer):
         child=serializers.ChoiceField(choices=SERVICES), max_length=len(SERVICES), required=False,
         help_text="what it may ask us for; a new node may store, one without any is not let in",
     )  # fmt: skip
-    retrieve_by = serializers.ChoiceField(choices=Node.RetrieveBy.values, required=False, help_text="how we pull from it")
+    retrieve_by = serializers.ChoiceField(choices=Node.RetrieveBy.choices, required=False, help_text="how we pull from it")
     is_asked_for_priors = serializers.BooleanField(required=False)
     priors_count = serializers.IntegerField(min_value=1, max_value=50, required=False)
     priors_years = serializers.IntegerField(min_value=1, max_value=100, required=False)
@@ -105,7 +105,7 @@ class TransferCreateSerializer(StrictSerializer):
     node = serializers.CharField(max_length=19)
     study_uids = serializers.ListField(child=serializers.CharField(max_length=64), max_length=STUDIES_CAP, required=False)
     query = MigrationSerializer(required=False, help_text="of a migration")
-    method = serializers.ChoiceField(choices=Node.RetrieveBy.values, required=False, help_text="the node's own unless given")
+    method = serializers.ChoiceField(choices=Node.RetrieveBy.choices, required=False, help_text="the node's own unless given")
     objects_per_minute = serializers.IntegerField(min_value=1, max_value=1_000_000, required=False, allow_null=True)
     studies_per_minute = serializers.IntegerField(min_value=1, max_value=1_000_000, required=False, allow_null=True)
     hour_from = serializers.IntegerField(min_value=0, max_value=23, required=False, allow_null=True)

@@ -28,6 +28,7 @@ from imaging.selectors import node_get, nodes_after, transfer_get, transfers_pag
 from imaging.transfers.rows import Pace, transfer_cancel, transfer_create, transfer_retry
 from journal.audit import audit_record
 from journal.wall.scope import tenant_scope
+from tenants.permissions import is_allowed
 
 PAGING = [OpenApiParameter("cursor", str), OpenApiParameter("limit", int)]
 PACE = ("objects_per_minute", "studies_per_minute", "hour_from", "hour_to")
@@ -143,6 +144,8 @@ class TransfersView(ApiView):
     )
     def post(self, request: Request, slug: str) -> Response:
         asked = _taken(TransferCreateSerializer(data=request.data))
+        if asked["kind"] == Transfer.Kind.MIGRATE and not is_allowed(role=request.auth.role, capability="node.manage"):
+            raise exceptions.PermissionDenied
         node_id = asked.pop("node")
         node = node_get(node_id=int(node_id)) if node_id.isascii() and node_id.isdigit() else None
         if node is None:
