@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from imaging.models import Node
 from imaging.nodes import SERVICES, services_of
 
+DAY = _("Like 2026-03-01.")
 SERVICE_WORDS = {
     "store": _("send us images"), "find": _("query"), "move": _("have studies moved"), "get": _("fetch studies"),
     "commit": _("ask for storage commitment"), "worklist": _("read the worklist"),
@@ -67,8 +68,8 @@ class SearchForm(PlainForm):
         label=_("Patient name"), max_length=64, required=False, help_text=_("Family^Given; * for the rest."),
     )  # fmt: skip
     AccessionNumber = forms.CharField(label=_("Accession number"), max_length=16, required=False)
-    first = forms.DateField(label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(label=_("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    first = forms.DateField(label=_("From day"), required=False, help_text=DAY)
+    last = forms.DateField(label=_("To day"), required=False, help_text=DAY)
     ModalitiesInStudy = forms.CharField(label=_("Modality"), max_length=16, required=False)
 
     def clean(self) -> dict[str, Any]:
@@ -90,8 +91,8 @@ class SearchForm(PlainForm):
 class MigrationForm(PlainForm):
     """Everything of some days, as slowly as the archive wants it."""
 
-    first = forms.DateField(label=_("From"), widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(label=_("To"), widget=forms.DateInput(attrs={"type": "date"}))
+    first = forms.DateField(label=_("From day"), help_text=DAY)
+    last = forms.DateField(label=_("To day"), help_text=DAY)
     modalities = forms.CharField(label=_("Modalities"), max_length=200, required=False, help_text=_("Like CT, MR. Empty: all."))
     studies_per_minute = forms.IntegerField(label=_("Studies a minute, at most"), min_value=1, max_value=1_000_000, required=False)
     hour_from = forms.IntegerField(label=_("Only from hour"), min_value=0, max_value=23, required=False)

@@ -13,7 +13,7 @@ from imaging.models import Node
 from imaging.nodes import NodeError, node_create, node_delete, node_update, services_of
 from imaging.scu.association import NotPossibleError, NotReachedError, peer_of
 from imaging.scu.check import node_check
-from imaging.scu.query import Match, Matches, node_query
+from imaging.scu.query import Matches, node_query
 from imaging.selectors import node_get, nodes, studies_held, transfers_page
 from imaging.transfers.rows import Pace, TransferError, transfer_create
 from journal.audit import audit_record
@@ -25,6 +25,7 @@ from tenants.doors import HospitalRequest, hospital_page
 
 SHOWN = 20
 MATCHES = 100
+MIGRATE_ID = "migrate_%s"  # two forms on a page: ids of their own
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class NodeRow:
 class MatchRow:
     """A study at the node, and how many of its images are here."""
 
-    match: Match
+    values: dict[str, str]  # by DICOM keyword
     here: int
 
 
@@ -108,7 +109,7 @@ def node_page(request: HospitalRequest, node_id: int) -> HttpResponse:
 
 
 def _page(request: HospitalRequest, node: Node, **extra: Any) -> HttpResponse:
-    context = {"row": _row(node), "node": node, "search": SearchForm(), "migration": MigrationForm(), **extra}
+    context = {"row": _row(node), "node": node, "search": SearchForm(), "migration": MigrationForm(auto_id=MIGRATE_ID), **extra}
     return render(request, "portal/node.html", context)
 
 
@@ -148,7 +149,7 @@ def node_search(request: HospitalRequest, node_id: int) -> HttpResponse:
             error = problem.user_message
     with tenant_scope(request.tenant.id):
         here = studies_held(study_uids=[match["StudyInstanceUID"] for match in matches.found])
-        rows = [MatchRow(match, here.get(match["StudyInstanceUID"], 0)) for match in matches.found]
+        rows = [MatchRow(match.values, here.get(match["StudyInstanceUID"], 0)) for match in matches.found]
         return _page(
             request, node, search=form, matches=rows, is_cut=matches.is_cut, search_error=error, has_searched=is_valid and not error
         )
@@ -169,7 +170,7 @@ def node_pull(request: HospitalRequest, node_id: int) -> HttpResponse:
 @require_POST
 @hospital_page("node.manage")
 def node_migrate(request: HospitalRequest, node_id: int) -> HttpResponse:
-    node, form = node_or_404(node_id), MigrationForm(request.POST)
+    node, form = node_or_404(node_id), MigrationForm(request.POST, auto_id=MIGRATE_ID)
     if not form.is_valid():
         return _page(request, node, migration=form)
     facts = form.cleaned_data
