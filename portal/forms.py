@@ -41,7 +41,8 @@ class NodeForm(PlainForm):
     port = forms.IntegerField(label=_("Port"), min_value=1, max_value=65535, required=False)
     uses_tls = forms.BooleanField(label=_("Call it over TLS"), required=False)
     retrieve_by = forms.ChoiceField(
-        label=_("Pull from it by"), choices=[("move", _("C-MOVE: it sends to our AE")), ("get", _("C-GET: over our own association"))],
+        label=_("Pull from it by"), choices=[("move", "C-MOVE"), ("get", "C-GET")],
+        help_text=_("C-MOVE: it sends to our AE and must know it. C-GET: over our own association."),
     )  # fmt: skip
     is_asked_for_priors = forms.BooleanField(label=_("Ask it for priors of each new study"), required=False)
     priors_count = forms.IntegerField(label=_("How many priors"), min_value=1, max_value=50, initial=3)

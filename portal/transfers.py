@@ -62,6 +62,8 @@ def _detail(transfer: Transfer) -> str:
 def _counts(transfer: Transfer) -> str:
     objects = transfer.completed + transfer.warned
     parts = [ngettext("%(n)s image", "%(n)s images", objects) % {"n": objects}]
+    if transfer.studies == 0:
+        return _("no studies yet") if transfer.due_at else _("no studies")
     if transfer.studies != 1:
         parts.insert(0, _("%(done)s of %(all)s studies") % {"done": transfer.studies_done, "all": transfer.studies})
     if transfer.remaining:
