@@ -30,6 +30,8 @@ QUEUES = ("ingest", "dispatch", "delivery", "default")
 
 # Where the listener finds what it may call: a door makes one domain call per event.
 app.conf.medhub_dimse = {
+    "setup": "django.setup",
+    "receivers": settings.MEDHUB_DIMSE_RECEIVERS,
     "admit": "imaging.associations.association_admit",
     "receive": "imaging.ingest.instance_receive",
     "alive": "imaging.associations.associations_alive",

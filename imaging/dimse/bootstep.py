@@ -8,13 +8,11 @@ from typing import Any
 
 import click
 from celery import Celery, bootsteps
-from celery.utils.imports import symbol_by_name
 
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 3.0
 REQUIRED = ("admit", "receive", "alive", "ended")
-OPTIONAL = ("thread_end", "find", "retrieve")
 
 
 def address_parse(text: str) -> tuple[str, int]:
@@ -37,16 +35,19 @@ class DimseStep(bootsteps.StartStopStep):
         self._listener: Any = None
 
     def start(self, parent: Any) -> None:
-        # pynetdicom costs 30 MB: workers without --dimse do not load it
+        # codecs and the lane cost 30 MB: workers without --dimse do not load them
         from imaging.dimse.listener import Listener
+        from imaging.dimse.process import services_load
 
         paths = dict(parent.app.conf.get("medhub_dimse") or {})
         missing = [name for name in REQUIRED if name not in paths]
         if missing:
             raise RuntimeError(f"app.conf.medhub_dimse lacks {', '.join(missing)}")
-        services = {name: symbol_by_name(paths[name]) for name in (*REQUIRED, *OPTIONAL) if name in paths}
         host, port = address_parse(self._address)
-        listener = Listener(host, port, max_associations=int(paths.get("max_associations", 64)), **services)
+        listener = Listener(
+            host, port, services=services_load(paths), paths=paths, receivers=int(paths.pop("receivers", 2)),
+            max_associations=int(paths.pop("max_associations", 64)),
+        )  # fmt: skip
         listener.start()
         self._listener = listener
         logger.warning("DIMSE listening on %s:%s", host, listener.port)

@@ -1,12 +1,12 @@
 """Which presentation contexts we accept (PS3.8 7.1.1.13, PS3.4 B.3, C.4): every storage class, every syntax we can keep, and
 query and retrieve in the two roots, whose identifiers are little endian.
 
-`association` asks when a request has arrived. Nothing is transcoded on arrival, so the peer's own order decides.
+`wire` asks when a request has arrived. Nothing is transcoded on arrival, so the peer's own order decides.
 """
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
-from pynetdicom.presentation import PresentationContext
+from imaging.dimse.associate import ACCEPTED, CLASS_UNKNOWN, NO_REASON, SYNTAX_UNKNOWN, Answered, AssociateRequest
 
 VERIFICATION = "1.2.840.10008.1.1"
 PATIENT_ROOT = "1.2.840.10008.5.1.4.1.2.1"
@@ -57,33 +57,66 @@ def is_storage(abstract_syntax: str) -> bool:
     )
 
 
-def _syntaxes_of(abstract_syntax: str, *, is_queried: bool) -> frozenset[str]:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Which services this listener has besides storage and verification."""
+
+    is_queried: bool = False
+    others: frozenset[str] = frozenset()  # SOP classes that pynetdicom serves
+
+
+def _syntaxes_of(abstract_syntax: str, offer: Offer) -> frozenset[str]:
     """What a context of this class may be encoded in; nothing for a class that we do not serve."""
     if abstract_syntax in QUERY_CLASSES:
-        return IDENTIFIER_SYNTAXES if is_queried else frozenset()
+        return IDENTIFIER_SYNTAXES if offer.is_queried else frozenset()
+    if abstract_syntax in offer.others:
+        return IDENTIFIER_SYNTAXES
     is_known = abstract_syntax == VERIFICATION or is_storage(abstract_syntax)
     return STORABLE_SYNTAXES if is_known else frozenset()
 
 
-def contexts_supported(proposed: Iterable[PresentationContext], *, is_queried: bool = False) -> list[PresentationContext]:
-    """Our side of the negotiation for just these proposals: one context a class, syntaxes in the peer's order.
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a negotiation came to."""
 
-    Both roles are ours to play, so that a peer that proposes itself as SCP for C-GET keeps its answer.
+    answers: list[Answered]
+    contexts: dict[int, tuple[str, str]]  # accepted: context id -> abstract syntax, transfer syntax
+    returned: dict[tuple[str, str], int]  # where the peer is SCP, so that a C-GET can send to it (PS3.7 D.3.3.4)
+    roles: dict[str, tuple[bool, bool]]
+    extended: dict[str, bytes]
+
+    @property
+    def combined(self) -> frozenset[str]:
+        """SOP classes with combined date-time matching (PS3.4 C.5.1.1)."""
+        return frozenset(sop_class for sop_class, taken in self.extended.items() if any(taken))
+
+
+def contexts_agree(request: AssociateRequest, offer: Offer) -> Agreement:
+    """Our side of the negotiation: each context in the peer's own order of syntaxes, both roles as the peer wants them.
+
+    Of the options of a C-FIND we take combined date-time matching.
     """
-    syntaxes: dict[str, list[str]] = {}
-    for context in proposed:
-        abstract_syntax = str(context.abstract_syntax)
-        ours = _syntaxes_of(abstract_syntax, is_queried=is_queried)
-        if not ours:
+    agreement = Agreement([], {}, {}, {}, {})
+    for proposed in request.contexts:
+        ours = _syntaxes_of(proposed.abstract_syntax, offer)
+        syntax = next((syntax for syntax in proposed.transfer_syntaxes if syntax in ours), "")
+        if proposed.context_id % 2 == 0:
+            result = NO_REASON  # ids are odd (PS3.8 9.3.2.2)
+        elif not ours:
+            result = CLASS_UNKNOWN
+        else:
+            result = ACCEPTED if syntax else SYNTAX_UNKNOWN
+        agreement.answers.append(Answered(proposed.context_id, result, syntax or IMPLICIT_LITTLE))
+        if result != ACCEPTED:
             continue
-        known = syntaxes.setdefault(abstract_syntax, [])
-        known += [uid for uid in context.transfer_syntax if uid in ours and uid not in known]
-    supported = []
-    for abstract_syntax, known in syntaxes.items():
-        context = PresentationContext()
-        context.abstract_syntax = abstract_syntax
-        # with none of theirs known, one that they have not proposed makes the answer "transfer syntax", not "class"
-        context.transfer_syntax = known or ["1.2.840.10008.1.2.1"]
-        context.scu_role = context.scp_role = True
-        supported.append(context)
-    return supported
+        agreement.contexts[proposed.context_id] = proposed.abstract_syntax, syntax
+        role = request.roles.get(proposed.abstract_syntax)
+        if role is not None:
+            agreement.roles[proposed.abstract_syntax] = role
+            if role[1]:
+                agreement.returned.setdefault((proposed.abstract_syntax, syntax), proposed.context_id)
+        asked = request.extended.get(proposed.abstract_syntax)
+        if asked and proposed.abstract_syntax in FIND_CLASSES:
+            taken = bytes(int(at == 1 and flag == 1) for at, flag in enumerate(asked))
+            agreement.extended[proposed.abstract_syntax] = taken
+    return agreement

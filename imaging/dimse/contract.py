@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,9 @@ class Services:
     # without these two, query and retrieve are not offered
     find: Find | None = None
     retrieve: Retrieve | None = None
+    # what pynetdicom serves: SOP classes offered for it, and (event, handler) pairs for its association
+    others: frozenset[str] = frozenset()
+    handlers: Callable[["Admission"], Sequence[tuple[Any, Callable[..., Any]]]] | None = None
 
     @property
     def is_queried(self) -> bool:
@@ -187,6 +190,7 @@ class AssociationLimits:
     association_seconds: float = 8 * 3600.0
     send_seconds: float = 30.0
     object_bytes: int = 4 << 30
+    request_seconds: float = 5.0  # the A-ASSOCIATE-RQ, where the front door could not look at it (TLS)
     memory_bytes: int = 32 << 20  # a larger object is kept in an unnamed temporary file while it arrives
     connect_seconds: float = 10.0  # to the destination of a C-MOVE, its A-ASSOCIATE-AC included
     response_seconds: float = 60.0  # a C-STORE-RSP to what we send

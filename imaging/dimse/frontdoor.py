@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, sleep
 
+from imaging.dimse.associate import reject_bytes, titles_read
 from imaging.dimse.contract import TEMPORARY_CONGESTION, Admission, Admit, DoorLimits, Refusal
 
 logger = logging.getLogger(__name__)
 
 _HEAD = struct.Struct(">BxI")
 _SMALLEST_REQUEST = 68  # the fixed fields alone
-_CALLED, _CALLING = slice(10, 26), slice(26, 42)
 
 HandOver = Callable[[socket.socket, str, Admission], None]
 
@@ -35,17 +35,6 @@ class _Waiting:
     address: str
     deadline: float
     needed: int = _HEAD.size
-
-
-def reject_bytes(refusal: Refusal) -> bytes:
-    """A-ASSOCIATE-RJ, PS3.8 9.3.4."""
-    return struct.pack(">BxIxBBB", 3, 4, refusal.result, refusal.source, refusal.diagnostic)
-
-
-def ae_titles(request: bytes) -> tuple[str, str]:
-    """(called, calling) AE title of an A-ASSOCIATE-RQ: 16 bytes each, spaces around them mean nothing."""
-    called, calling = (request[part].decode("ascii", "replace").strip(" \0") for part in (_CALLED, _CALLING))
-    return called, calling
 
 
 class FrontDoor:
@@ -168,7 +157,7 @@ class FrontDoor:
             sock.close()
 
     def _decide(self, sock: socket.socket, address: str, request: bytes) -> None:
-        called_ae, calling_ae = ae_titles(request)
+        called_ae, calling_ae = titles_read(request)
         try:
             answer = self._admit(called_ae=called_ae, calling_ae=calling_ae, address=address)
         except Exception:

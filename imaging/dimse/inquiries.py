@@ -1,6 +1,6 @@
 """What C-FIND, C-MOVE and C-GET have in common (PS3.7 9.1.2 to 9.1.4): the request, the way back to the peer, the responses.
 
-`lane` gathers a Request, `tap` is the Wire, `find` and `retrieve` answer through a Session.
+`lane` gathers a Request, `wire` makes the Wire, `find` and `retrieve` answer through a Session.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """C-STORE and C-ECHO answered from bytes (PS3.7 9.1.1, 9.1.5, PS3.4 B.2); C-FIND, C-MOVE and C-GET gathered for `inquiries`.
 
-`tap` feeds it one PDV at a time; other messages pass on to pynetdicom, whose own way costs a millisecond and several copies
+`wire` feeds it one PDV at a time; other messages pass on to pynetdicom, whose own way costs a millisecond and several copies
 for every message.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from imaging.dimse import messages
-from imaging.dimse.contract import Admission, AssociationLimits, Receive, StoreAnswer
+from imaging.dimse.contract import Admission, AssociationLimits, Services, StoreAnswer
 from imaging.dimse.inquiries import AssociationError, Request
 from imaging.dimse.spool import ObjectTooLargeError, Spool
 from imaging.header import uid_is_valid
@@ -50,21 +50,20 @@ class MessageLane:
         self,
         *,
         admission: Admission,
-        receive: Receive,
+        services: Services,
         limits: AssociationLimits,
         reply: Callable[[int, bytes], None],
         pass_on: Callable[[bytes], None],
-        is_queried: bool = False,
     ) -> None:
         self._admission = admission
-        self._receive = receive
+        self._receive = services.receive
         self._limits = limits
         self._reply = reply
         self._pass_on = pass_on
         self._command = bytearray()
         self._store: _Store | None = None
         self._passing_bytes: int | None = None
-        self._is_queried = is_queried
+        self._is_queried = services.is_queried
         self._asking: Request | None = None
         self.request: Request | None = None  # whole, and to be served next
         self.is_serving = False  # an inquiry is being answered

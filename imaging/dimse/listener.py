@@ -1,66 +1,59 @@
-"""The DIMSE listener: front door, associations, lease heartbeat and a graceful end (PS3.8 7). `bootstep` runs it."""
+"""The DIMSE listener: the front door, who may enter and how many, and the receivers behind it (PS3.8 7). `bootstep` runs it."""
 
 import logging
 import os
 import socket
 import threading
 import weakref
-from collections.abc import Callable
-from time import monotonic
+from collections.abc import Mapping
 
-from imaging.dimse.association import ServedAssociation, entity_make
 from imaging.dimse.contract import (
     LOCAL_LIMIT_EXCEEDED,
     Admission,
-    Admit,
-    Alive,
     AssociationLimits,
     DoorLimits,
-    Ended,
-    Find,
-    Receive,
     Refusal,
-    Retrieve,
     Services,
 )
 from imaging.dimse.frontdoor import FrontDoor
+from imaging.dimse.receiver import Receiver
+from imaging.dimse.receivers import ReceiverPool
 
 logger = logging.getLogger(__name__)
 
-ALIVE_SECONDS = 5.0
-ABORT_SECONDS = 2.0  # what an abort may take after the grace period
-
 
 class Listener:
-    """Serves associations on one port until it is stopped."""
+    """Serves associations on one port until it is stopped.
+
+    `receivers` processes serve them, each loading the callables by `paths`; with 0 they are served in this process.
+    """
 
     def __init__(
         self,
         host: str,
         port: int,
         *,
-        admit: Admit,
-        receive: Receive,
-        alive: Alive,
-        ended: Ended,
-        thread_end: Callable[[], object] | None = None,
-        find: Find | None = None,
-        retrieve: Retrieve | None = None,
+        services: Services,
+        receivers: int = 0,
+        paths: Mapping[str, str] | None = None,
         max_associations: int = 64,
         door_limits: DoorLimits | None = None,
         limits: AssociationLimits | None = None,
     ) -> None:
         self._host, self._asked_port = host, port
-        self._services = Services(admit, receive, alive, ended, thread_end, find, retrieve)
+        self._services = services
         self._max_associations = max_associations
         self._door_limits = door_limits or DoorLimits()
-        self._limits = limits or AssociationLimits()
-        self._entity = entity_make(self._limits)
+        limits = limits or AssociationLimits()
         self._lock = threading.Lock()
-        self._open: dict[int, ServedAssociation] = {}
         self._taken = 0  # open, or being admitted
-        self._ends = threading.Condition(self._lock)
-        self._is_stopping = threading.Event()
+        self.receivers: Receiver | ReceiverPool
+        if receivers:
+            self.receivers = ReceiverPool(
+                receivers, paths=paths or {}, services=services, limits=limits, on_end=self._give_back,
+            )  # fmt: skip
+        else:
+            self.receivers = Receiver(services=services, limits=limits, on_end=self._give_back)
         self._door: FrontDoor | None = None
 
     @property
@@ -68,35 +61,22 @@ class Listener:
         return self._door.port if self._door is not None else self._asked_port
 
     def start(self) -> None:
-        """Bind and serve; raises PortTakenError."""
+        """Bind and serve; raises PortTakenError, and NoReceiverError when no receiver process comes up."""
         self._door = FrontDoor(
             self._host, self._asked_port, admit=self._admit, hand_over=self._hand_over, limits=self._door_limits,
         )
         forget = weakref.WeakMethod(self._forget_in_child)
         os.register_at_fork(after_in_child=lambda: (forget() or _nothing)())
+        self.receivers.start()
         self._door.start()
-        threading.Thread(target=self._beat, name="dimse-alive", daemon=True).start()
         logger.info("DIMSE listening on %s:%s", self._host, self.port)
 
     def stop(self, timeout: float) -> None:
         """Accept nobody any more, let open associations finish for `timeout` seconds, then abort them."""
-        self._is_stopping.set()
         if self._door is None:
             return
         self._door.stop()
-        if not self._wait_for_ends(timeout):
-            for served in self._served():
-                served.end("the server is stopping")
-            self._wait_for_ends(ABORT_SECONDS)
-
-    def _wait_for_ends(self, seconds: float) -> bool:
-        deadline = monotonic() + seconds
-        with self._ends:
-            return self._ends.wait_for(lambda: not self._open, max(0.0, deadline - monotonic()))
-
-    def _served(self) -> list[ServedAssociation]:
-        with self._lock:
-            return list(self._open.values())
+        self.receivers.stop(timeout)
 
     def _admit(self, *, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal:
         with self._lock:
@@ -111,60 +91,23 @@ class Listener:
             if not isinstance(answer, Admission):
                 self._give_back()
 
-    def _give_back(self) -> None:
+    def _give_back(self, _admission: Admission | None = None) -> None:
         with self._lock:
             self._taken -= 1
 
-    def _hand_over(self, sock: socket.socket, address: str, admission: Admission) -> None:
+    def _hand_over(self, sock: socket.socket, _address: str, admission: Admission) -> None:
         try:
-            served = ServedAssociation(
-                self._entity, sock, admission=admission, services=self._services, limits=self._limits,
-            )
-            thread = threading.Thread(target=self._serve, args=(served,), name=f"dimse-{address}", daemon=True)
-            with self._lock:
-                self._open[id(served)] = served
-            if self._is_stopping.is_set():
-                served.end("the server is stopping")
-            thread.start()
-        except Exception:
-            # the peer went away, or we are out of threads: it was admitted, so its end must be told
-            logger.exception("dimse: association not opened, trace %s", admission.trace_id)
-            with self._ends:
-                self._open = {key: served for key, served in self._open.items() if served.admission != admission}
-                self._taken -= 1
-                self._ends.notify_all()
+            self.receivers.take(sock, admission)
+        except OSError:
+            # no receiver: the peer sees the connection close, and its books are closed
+            logger.exception("dimse: association not served, trace %s", admission.trace_id)
             sock.close()
+            self._give_back()
             self._services.ended(admission=admission, outcome="lost", stored=0)
-
-    def _serve(self, served: ServedAssociation) -> None:
-        try:
-            served.serve()
-        finally:
-            with self._ends:
-                del self._open[id(served)]
-                self._taken -= 1
-                self._ends.notify_all()
-
-    def _beat(self) -> None:
-        while not self._is_stopping.wait(ALIVE_SECONDS):
-            self._tell_alive()
-        while self._served():  # associations that are given time to finish keep their lease
-            self._tell_alive()
-            threading.Event().wait(ALIVE_SECONDS)
-
-    def _tell_alive(self) -> None:
-        admissions = [served.admission for served in self._served()]
-        if not admissions:
-            return
-        try:
-            self._services.alive(admissions=admissions)
-        except Exception:
-            logger.exception("dimse: leases of %s associations not renewed", len(admissions))
 
     def _forget_in_child(self) -> None:
         """A prefork pool forks this process at any time: a child that kept our sockets would keep peers connected."""
-        for served in list(self._open.values()):
-            served.forget()
+        self.receivers.sockets_forget()
         for sock in self._door.sockets() if self._door is not None else ():
             sock.close()
 

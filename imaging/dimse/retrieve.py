@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from imaging.dimse import messages
+from imaging.dimse.associate import MAX_CONTEXTS, Proposal
 from imaging.dimse.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from imaging.dimse.contract import Destination, StoredObject
 from imaging.dimse.inquiries import Channel, Session, WireGone
 from imaging.dimse.outgoing import NotSendableError, object_send
-from imaging.dimse.sending import MAX_CONTEXTS, NotAssociatedError, Proposal, SendingAssociation
+from imaging.dimse.sending import NotAssociatedError, SendingAssociation
 
 logger = logging.getLogger(__name__)
 

@@ -6,34 +6,30 @@
 import socket
 import ssl
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 
 from imaging.dimse import messages
+from imaging.dimse.associate import (
+    ABORT_BY_USER,
+    ASSOCIATE_AC,
+    P_DATA,
+    PDU,
+    RELEASE_RQ_BYTES,
+    MalformedError,
+    Proposal,
+    accept_read,
+    refusal_text,
+    request_bytes,
+)
 from imaging.dimse.contract import AssociationLimits, Destination
 from imaging.dimse.inquiries import WireGone
-from imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
-ASSOCIATE_AC, P_DATA, RELEASE_RQ, RELEASE_RP = 2, 4, 5, 6
 ACCEPT_CAP = 192 << 10
 SLACK = 64
 RELEASE_SECONDS = 2.0
-MAX_CONTEXTS = 128
-_PDU = struct.Struct(">BxI")
-_ITEM = struct.Struct(">BxH")
-_RELEASE = struct.pack(">BxIxxxx", RELEASE_RQ, 4)
-_ABORT = struct.pack(">BxIxxBB", 7, 4, 0, 0)
 _TIMEVAL = struct.Struct("@ll")
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """One presentation context of a request."""
-
-    sop_class_uid: str
-    transfer_syntaxes: Sequence[str]
 
 
 class NotAssociatedError(Exception):
@@ -80,11 +76,11 @@ class SendingAssociation:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with suppress(OSError, WireGone):
             if kind is None:
-                self._socket.sendall(_RELEASE)
+                self._socket.sendall(RELEASE_RQ_BYTES)
                 self._next_pdu(monotonic() + RELEASE_SECONDS)
             else:
                 self._socket.settimeout(0)
-                self._socket.send(_ABORT)
+                self._socket.send(ABORT_BY_USER)
         self._socket.close()
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
@@ -120,19 +116,14 @@ class SendingAssociation:
     def _take_accept(self, proposals: Sequence[Proposal], deadline: float) -> None:
         kind, body = self._next_pdu(deadline)
         if kind != ASSOCIATE_AC:
-            raise NotAssociatedError(_refusal_text(kind, body))
-        for item, value in _items(body[68:]):
-            if item == 0x21 and len(value) >= 4 and value[2] == 0:
-                index = value[0] // 2
-                syntax = next((v for i, v in _items(value[4:]) if i == 0x40), b"").decode("ascii", "replace").strip(" \0")
-                if index < len(proposals) and syntax in proposals[index].transfer_syntaxes:
-                    self.contexts.setdefault((proposals[index].sop_class_uid, syntax), value[0])
-            elif item == 0x50:
-                length = next((v for i, v in _items(value) if i == 0x51), b"")
-                self.pdu_bytes = int.from_bytes(length[:4], "big")
+            raise NotAssociatedError(refusal_text(kind, body))
+        try:
+            self.contexts, self.pdu_bytes = accept_read(body, proposals)
+        except MalformedError:
+            raise WireGone("an association PDU that cannot be read") from None
 
     def _next_pdu(self, deadline: float) -> tuple[int, bytes]:
-        kind, length = _PDU.unpack(self._exactly(_PDU.size, deadline))
+        kind, length = PDU.unpack(self._exactly(PDU.size, deadline))
         cap = self._limits.pdu_bytes + SLACK if kind == P_DATA else ACCEPT_CAP
         if length > cap:
             raise WireGone("a PDU longer than agreed")
@@ -154,48 +145,3 @@ class SendingAssociation:
                 raise WireGone("the destination closed the connection")
             data += more
         return bytes(data)
-
-
-def request_bytes(called_ae: str, calling_ae: str, proposals: Sequence[Proposal], pdu_bytes: int) -> bytes:
-    """A-ASSOCIATE-RQ (PS3.8 9.3.2); context ids are 1, 3, 5 ... in the order of the proposals."""
-    contexts = b"".join(
-        _item(0x20, struct.pack(">Bxxx", 2 * index + 1) + _item(0x30, proposal.sop_class_uid.encode()) + b"".join(
-            _item(0x40, syntax.encode()) for syntax in proposal.transfer_syntaxes
-        ))
-        for index, proposal in enumerate(proposals)
-    )  # fmt: skip
-    user = b"".join((
-        _item(0x51, struct.pack(">I", pdu_bytes)),
-        _item(0x52, IMPLEMENTATION_CLASS_UID.encode()),
-        _item(0x55, IMPLEMENTATION_VERSION_NAME.encode()),
-    ))
-    titles = called_ae.ljust(16).encode("ascii", "replace")[:16] + calling_ae.ljust(16).encode("ascii", "replace")[:16]
-    body = struct.pack(">Hxx", 1) + titles + bytes(32) + _item(0x10, b"1.2.840.10008.3.1.1.1") + contexts + _item(0x50, user)
-    return _PDU.pack(1, len(body)) + body
-
-
-def _item(kind: int, body: bytes) -> bytes:
-    return _ITEM.pack(kind, len(body)) + body
-
-
-def _items(data: bytes) -> Iterable[tuple[int, bytes]]:
-    at = 0
-    while at + _ITEM.size <= len(data):
-        kind, length = _ITEM.unpack_from(data, at)
-        at += _ITEM.size + length
-        yield kind, data[at - length : at]
-
-
-_REASONS = {
-    (1, 1): "no reason given", (1, 2): "application context name not supported",
-    (1, 3): "calling AE title not recognized", (1, 7): "called AE title not recognized",
-    (2, 1): "no reason given", (2, 2): "protocol version not supported",
-    (3, 1): "temporary congestion", (3, 2): "local limit exceeded",
-}  # fmt: skip
-
-
-def _refusal_text(kind: int, body: bytes) -> str:
-    """PS3.8 table 9-21."""
-    if kind != 3 or len(body) < 4:
-        return "association aborted"
-    return f"association rejected: {_REASONS.get((body[2], body[3]), 'unknown reason')}"

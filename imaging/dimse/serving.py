@@ -1,6 +1,6 @@
 """One C-FIND, C-MOVE or C-GET from its request to its final response (PS3.4 C.4): permission, dispatch, failures.
 
-`tap` calls `inquiry_serve` on the association's own thread.
+`wire` calls `inquiry_serve` on the association's own thread.
 """
 
 import logging

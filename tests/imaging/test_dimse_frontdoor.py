@@ -160,7 +160,6 @@ def test_a_taken_port_is_named_with_its_variable() -> None:
     hospital = Hospital()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        doors = {"admit": hospital.admit, "receive": hospital.receive, "alive": hospital.alive, "ended": hospital.ended}
-        listener = Listener("127.0.0.1", port, **doors)
+        listener = Listener("127.0.0.1", port, services=hospital.services())
         with pytest.raises(PortTakenError, match=re.escape(f":{port}") + ".*MEDHUB_DIMSE_PORT"):
             listener.start()

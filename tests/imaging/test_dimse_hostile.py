@@ -60,11 +60,11 @@ class TestAnEnd:
             assert eventually(lambda: hospital.outcomes == [("aborted", 0)])
 
     def test_leaves_no_thread_without_its_last_call(self) -> None:
-        """Both threads of an association call `thread_end`, where a database connection is closed."""
+        """The thread of an association calls `thread_end`, where a database connection is closed."""
         hospital = Hospital()
         with listening(hospital) as listener:
             assert "exit 0" in peer("echoscu", listener.port)
-            assert eventually(lambda: len(hospital.ended_threads) == 2)
+            assert eventually(lambda: len(hospital.ended_threads) == 1)
 
     def test_is_graceful_for_the_object_that_is_arriving(self) -> None:
         """"Graceful stop: stop accepting, give open associations time": an object under way is still answered."""
@@ -92,7 +92,7 @@ class TestAnEnd:
 
     def test_is_not_told_while_leases_are_renewed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """"`alive(admissions=[...])` is called with the open ones (lease heartbeat)"."""
-        monkeypatch.setattr("imaging.dimse.listener.ALIVE_SECONDS", 0.1)
+        monkeypatch.setattr("imaging.dimse.receiver.ALIVE_SECONDS", 0.1)
         hospital = Hospital()
         request = CT_REQUEST
         with listening(hospital) as listener, connected(listener.port, request), connected(listener.port, request):

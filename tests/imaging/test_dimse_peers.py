@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imaging.dimse.contract import Admission, DoorLimits, Refusal, StoreAnswer
+from imaging.dimse.contract import Admission, DoorLimits, Refusal, Services, StoreAnswer
 from imaging.dimse.listener import Listener
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "dicom"
@@ -88,16 +89,19 @@ class Hospital:
         assert admission.tenant_id == 7
         self.outcomes.append((outcome, stored))
 
+    def services(self) -> Services:
+        return Services(
+            admit=self.admit, receive=self.receive, alive=self.alive, ended=self.ended, thread_end=self.thread_end,
+        )  # fmt: skip
+
     def thread_end(self) -> None:
         self.ended_threads.add(threading.current_thread().name)
 
 
 @contextmanager
-def listening(hospital: Hospital, **options: Any) -> Iterator[Listener]:
-    listener = Listener(
-        "127.0.0.1", 0, admit=hospital.admit, receive=hospital.receive, alive=hospital.alive, ended=hospital.ended,
-        thread_end=hospital.thread_end, **options,
-    )
+def listening(hospital: Hospital, *, find: Any = None, retrieve: Any = None, **options: Any) -> Iterator[Listener]:
+    services = replace(hospital.services(), find=find, retrieve=retrieve)
+    listener = Listener("127.0.0.1", 0, services=services, **options)
     listener.start()
     try:
         yield listener

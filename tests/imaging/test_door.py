@@ -14,6 +14,7 @@ from pynetdicom import AE, _config
 from pynetdicom.sop_class import CTImageStorage, Verification
 
 from imaging import associations
+from imaging.dimse.contract import Services
 from imaging.dimse.listener import Listener
 from imaging.ingest import instance_receive, quota_forget
 from imaging.models import Association, Instance, Study
@@ -28,10 +29,11 @@ _config.LOG_HANDLER_LEVEL = "none"
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    found = Listener(
-        "127.0.0.1", 0, admit=associations.association_admit, receive=instance_receive, alive=associations.associations_alive,
+    services = Services(
+        admit=associations.association_admit, receive=instance_receive, alive=associations.associations_alive,
         ended=associations.association_end, thread_end=associations.thread_end,
     )  # fmt: skip
+    found = Listener("127.0.0.1", 0, services=services)
     found.start()
     yield found
     found.stop(2)

@@ -27,6 +27,7 @@ from pynetdicom.sop_class import (
 )
 
 from imaging import associations
+from imaging.dimse.contract import Services
 from imaging.dimse.listener import Listener
 from imaging.ingest import instance_receive
 from imaging.nodes import node_add
@@ -46,11 +47,12 @@ ALL = ("store", "find", "move", "get")
 @contextmanager
 def serving() -> Iterator[Listener]:
     """The listener as the worker runs it."""
-    found = Listener(
-        "127.0.0.1", 0, admit=associations.association_admit, receive=instance_receive, alive=associations.associations_alive,
+    services = Services(
+        admit=associations.association_admit, receive=instance_receive, alive=associations.associations_alive,
         ended=associations.association_end, thread_end=associations.thread_end, find=doors.identifier_find,
         retrieve=doors.identifier_retrieve,
     )  # fmt: skip
+    found = Listener("127.0.0.1", 0, services=services)
     found.start()
     try:
         yield found

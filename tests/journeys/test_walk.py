@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -100,8 +101,9 @@ def test_the_order_of_system_calls_before_the_acknowledgement(house, joined, tmp
         pytest.skip("strace is not installed")
     log = tmp_path / "strace"
     pid = house.stack.pids()["dimse"]
+    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
     names = "trace=fsync,rename,renameat,renameat2,openat,sendto,sendmsg,write,writev"
-    tracer = subprocess.Popen(["strace", "-f", "-y", "-e", names, "-o", str(log), "-p", str(pid)], stderr=subprocess.PIPE)
+    tracer = subprocess.Popen(["strace", "-f", "-y", "-e", names, "-o", str(log), "-p", ",".join(children)], stderr=subprocess.PIPE)
     try:
         time.sleep(1.0)
         if tracer.poll() is not None:
