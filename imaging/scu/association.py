@@ -14,6 +14,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
+from imaging.dimse.associate import REFUSAL_REASONS
 from imaging.dimse.contexts import STUDY_ROOT
 from imaging.models import Node
 from tenants.egress import EgressFailed, EgressRefused, address_check
@@ -24,12 +25,6 @@ CONNECT_SECONDS = 5.0
 ASSOCIATE_SECONDS = 10.0
 ANSWER_SECONDS = 60.0  # between two messages of the node
 REFUSED_SOURCES = {1: "service user", 2: "service provider (ACSE)", 3: "service provider (presentation)"}
-REFUSED_REASONS = {
-    (1, 1): "no reason given", (1, 2): "application context name not supported",
-    (1, 3): "calling AE title not recognized", (1, 7): "called AE title not recognized",
-    (2, 1): "no reason given", (2, 2): "protocol version not supported",
-    (3, 1): "temporary congestion", (3, 2): "local limit exceeded",
-}  # fmt: skip
 ABORT_REASONS = {
     0: "no reason given", 1: "unrecognized PDU", 2: "unexpected PDU", 4: "unrecognized PDU parameter",
     5: "unexpected PDU parameter", 6: "invalid PDU parameter value",
@@ -127,7 +122,7 @@ class _Ear:
 def refusal_words(result: int, source: int, reason: int) -> str:
     """PS3.8 table 9-21."""
     kind = {1: "permanent", 2: "transient"}.get(result, "unknown result")
-    said = REFUSED_REASONS.get((source, reason), f"reason {reason}")
+    said = REFUSAL_REASONS.get((source, reason), f"reason {reason}")
     return f"association rejected ({kind}) by the {REFUSED_SOURCES.get(source, f'source {source}')}: {said}"
 
 
