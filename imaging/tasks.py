@@ -18,14 +18,15 @@ def studies_sweep() -> None:
         task_send(study_complete_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, study_id=study_id)
 
 
-@tenant_task(queue="delivery", is_scoped=False)
+# A queue and workers of its own: a study that takes minutes must not hold up jobs and deliveries.
+@tenant_task(queue="transfer", is_scoped=False)
 def transfer_run_task(*, tenant_id: int, transfer_id: int) -> None:
     wait = run.transfer_run(tenant_id=tenant_id, transfer_id=transfer_id)
     if wait is not None:
         task_send(transfer_run_task, countdown=wait, tenant_id=tenant_id, transfer_id=transfer_id)
 
 
-@sweep_task(queue="delivery")
+@sweep_task(queue="transfer")
 def transfers_sweep() -> None:
     for tenant_id, transfer_id in rows_due("imaging_transfer", grace_seconds=GRACE_SECONDS):
         task_send(transfer_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, transfer_id=transfer_id)

@@ -26,7 +26,7 @@ def warm(sender: Any, **_: Any) -> None:
         models_warm()
 
 
-QUEUES = ("ingest", "dispatch", "delivery", "default")
+QUEUES = ("ingest", "dispatch", "delivery", "transfer", "default")
 
 # Where the listener finds what it may call: a door makes one domain call per event.
 app.conf.medhub_dimse = {

@@ -125,6 +125,8 @@ class Stack:
                 [*worker, "-n", "dimse@localhost", "-Q", "ingest", "-c", "1", "--dimse", f"127.0.0.1:{self.ports.dimse}"],
             ),
             Program("jobs", [*worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),
+            # they wait for other machines: threads are enough
+            Program("transfers", [*worker, "-n", "transfers@localhost", "-Q", "transfer", "-P", "threads", "-c", "4"]),
             Program(
                 "beat",
                 [python, "-m", "celery", "-A", "medhub.celery", "beat", "-l", "WARNING", "--pidfile=", "-s",

@@ -114,9 +114,11 @@ def orthanc(orthanc_server: Orthanc) -> Orthanc:
 
 
 @contextmanager
-def dcmqrscp_run(folder: Path, ae_title: str = "ARCHIVE", movers: dict[str, int] | None = None, *options: str) -> Iterator[int]:
+def dcmqrscp_run(
+    folder: Path, ae_title: str = "ARCHIVE", movers: dict[str, int] | None = None, *, port: int = 0
+) -> Iterator[int]:
     """dcmtk's archive; `movers` are the AE titles and ports that it may move to. Yields its port."""
-    program, port = need_program("dcmqrscp"), port_free()
+    program, port = need_program("dcmqrscp"), port or port_free()
     (folder / "db").mkdir(parents=True)
     hosts = "".join(f"m{n} = ({title}, 127.0.0.1, {to})\n" for n, (title, to) in enumerate((movers or {}).items()))
     (folder / "dcmqrscp.cfg").write_text(
@@ -124,7 +126,7 @@ def dcmqrscp_run(folder: Path, ae_title: str = "ARCHIVE", movers: dict[str, int]
         f"VendorTable BEGIN\nVendorTable END\n\nAETable BEGIN\n{ae_title} {folder}/db RW (500, 1024mb) ANY\nAETable END\n"
     )
     with (folder / "dcmqrscp.log").open("wb") as log:
-        process = subprocess.Popen([program, "-c", str(folder / "dcmqrscp.cfg"), *options], stdout=log, stderr=log)
+        process = subprocess.Popen([program, "-c", str(folder / "dcmqrscp.cfg")], stdout=log, stderr=log)
     try:
         port_wait(port, process)
         yield port
