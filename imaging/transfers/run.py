@@ -5,6 +5,8 @@ What counts as done is what our own rows say: after a pull the node is compared 
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -145,7 +147,8 @@ def _pull(step: _Step, item: TransferStudy) -> float | None:
                 if not keeper.save(expected=plan.expected):
                     return None
             began = time.monotonic()
-            _retrieve(step, plan, keeper, is_get=is_get)
+            with _progress_kept(step, keeper):
+                _retrieve(step, plan, keeper, is_get=is_get)
             seconds = time.monotonic() - began
     if not plan.missing:
         return _item_end(step, item, keeper, expected=plan.expected)
@@ -212,14 +215,8 @@ def _send(step: _Step, item: TransferStudy) -> float | None:
         objects = _objects(item, step)
     with Keeper(step.transfer, item) as keeper:
         keeper.counts.remaining = len(objects)
-        try:
+        with _progress_kept(step, keeper):
             study_send(step.peer, objects=objects, counts=keeper.counts, go=keeper.go, pace=keeper.pace)
-        except NotReachedError:
-            with tenant_scope(step.tenant_id):
-                if keeper.save() and keeper.counts.position > item.position:
-                    Transfer.objects.filter(id=step.transfer.id).update(attempts=0)
-                    step.transfer.attempts = 0
-            raise
     if not keeper.go():
         return None
     if keeper.counts.failed:
@@ -243,6 +240,20 @@ def _objects(item: TransferStudy, step: _Step) -> list[tuple[int, StoredObject]]
         object_id=str(study.uuid), detail={"node": str(step.node.id), "instances": len(rows)},
     )  # fmt: skip
     return [(i, StoredObject(sop_class, uid, syntax, object_path(key))) for i, sop_class, uid, syntax, key in rows]
+
+
+@contextmanager
+def _progress_kept(step: _Step, keeper: Keeper) -> Iterator[None]:
+    """A node that goes away in the middle, but brought us further, is not one that cannot be reached: its count begins anew."""
+    before = keeper.counts.completed
+    try:
+        yield
+    except NotReachedError:
+        with tenant_scope(step.tenant_id):
+            keeper.save()
+        if keeper.counts.completed > before:
+            step.transfer.attempts = 0
+        raise
 
 
 # --- how a study's step ends -------------------------------------------------------------------------------------------
