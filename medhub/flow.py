@@ -4,6 +4,7 @@ FLOW: dict[str, tuple[str, ...]] = {
     "study.completed": (
         "fhirapi.projections.imaging_study_project",
         "ai.routing.study_route",
+        "imaging.transfers.priors.priors_pull",
     ),
     "study.changed": ("fhirapi.projections.imaging_study_project",),
     "derived.received": ("fhirapi.projections.imaging_study_project",),

@@ -126,6 +126,11 @@ class Stack:
             ),
             # niced below the index worker: reports may wait a moment, arriving images and their rows may not
             Program("jobs", ["nice", "-n", "15", *worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),
+            # they wait for other machines: threads are enough
+            Program(
+                "transfers",
+                ["nice", "-n", "15", *worker, "-n", "transfers@localhost", "-Q", "transfer", "-P", "threads", "-c", "4"],
+            ),
             Program(
                 "beat",
                 [python, "-m", "celery", "-A", "medhub.celery", "beat", "-l", "WARNING", "--pidfile=", "-s",

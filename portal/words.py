@@ -28,6 +28,11 @@ ITEM_KINDS = {
     "patient-conflict": gettext_lazy("Patient conflict"),
     "unreadable": gettext_lazy("Unreadable object"),
 }
+HOPS = {
+    "setup": gettext_lazy("Settings"), "address": gettext_lazy("Address"), "dns": gettext_lazy("Name"),
+    "tcp": gettext_lazy("Connection"), "tls": gettext_lazy("TLS"), "association": gettext_lazy("Association"),
+    "echo": gettext_lazy("C-ECHO"),
+}  # fmt: skip
 SEXES = {"M": gettext_lazy("M"), "F": gettext_lazy("F")}
 AGE_UNITS = {"Y": gettext_lazy("y"), "M": gettext_lazy("mo"), "W": gettext_lazy("wk"), "D": gettext_lazy("d")}
 # Under a minute, then minutes, hours, days: what portal.js counts on with.
@@ -131,6 +136,10 @@ def duration_words(span: timedelta) -> str:
 
 def item_kind(kind: str) -> str:
     return str(ITEM_KINDS.get(kind, kind))
+
+
+def hop_words(hop: str) -> str:
+    return str(HOPS.get(hop, hop))
 
 
 def date_words(text: str) -> str:

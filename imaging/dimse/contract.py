@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, Protocol
 
 
@@ -16,7 +17,7 @@ class Admission:
     calling_ae: str
     called_ae: str
     address: str = ""
-    services: frozenset[str] = frozenset({"store"})  # of store, find, move, get: what this peer may ask for
+    services: frozenset[str] = frozenset({"store"})  # of imaging.nodes.SERVICES: what this peer may ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +117,13 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a C-MOVE goes: an address that was checked, not a name."""
+    """Where a C-MOVE or a send goes: an address that was checked, not a name. With `tls` the certificate must be `host`'s."""
 
     ae_title: str
     address: str
     port: int
+    tls: SSLContext | None = None
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
