@@ -17,5 +17,6 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("t/<slug:slug>/fhir/r4/", include("fhirapi.urls")),
     path("t/<slug:slug>/dicomweb/", include("imaging.dicomweb.urls")),
+    path("t/<slug:slug>/api/v1/", include("imaging.api.workitem_urls")),
     path("", include("portal.urls")),
 ]

@@ -25,7 +25,7 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
     pages = (
         ("worklist", "study.read", _("Worklist"), {"worklist", "study"}),
         ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
-        ("attention", "delivery.manage", _("Needs attention"), {"attention"}),
+        ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem"}),
     )
     return [
         NavItem(url=reverse(name, args=[tenant.slug]), label=label, is_here=here in names)

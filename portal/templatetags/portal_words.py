@@ -26,6 +26,7 @@ register.filter("sex_age", words.sex_age)
 register.filter("exam_time", words.exam_time)
 register.filter("since", words.since_words)
 register.filter("item_kind", words.item_kind)
+register.filter("resolution_words", words.resolution_words)
 register.filter("number_words", number_words)
 register.filter("finding_words", finding_words)
 
