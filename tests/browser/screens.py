@@ -111,7 +111,11 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
             "404": lambda v: v.open("/t/somewhere-else/worklist"),
         }),
         ("auditor", {"hospital-auditor": lambda v: v.open(f"{at}/")}),
-        ("admin", {"hospital": lambda v: v.open(f"{at}/"), "attention": lambda v: (ward.trouble(mercy), v.open(f"{at}/attention"))}),
+        ("admin", {
+            "hospital": lambda v: v.open(f"{at}/"), "attention": lambda v: (ward.trouble(mercy), v.open(f"{at}/attention")),
+            "workitem-conflict": lambda v: v.open(f"{at}/attention/items/{ward.conflict(mercy)}"),
+            "workitem-duplicate": lambda v: v.open(f"{at}/attention/items/{ward.duplicate(mercy)}"),
+        }),
     ]  # fmt: skip
     for role, steps in plans:
         with visitor_of(context_of(chromium), address) as visitor:
