@@ -249,7 +249,7 @@ def sides_of(item: WorkItem) -> tuple[Side | None, Side | None]:
             first = Patient.objects.filter(issuer=second.issuer, patient_id=second.patient_id, variant="").exclude(id=second.id).first()
         return _person_side(first), _person_side(second)
     if item.kind == "patient-conflict":
-        return _person_side(item.study.patient if item.study else None), _object_side(item.key, item.size)
+        return _study_side(item.study) if item.study else None, _object_side(item.key, item.size)
     stored = _object_side(item.instance.key, item.instance.size) if item.instance else None
     return stored, _object_side(item.key, item.size) if item.key else None
 
@@ -258,6 +258,14 @@ def _person_side(patient: Patient | None) -> Side | None:
     if patient is None:
         return None
     return Side(name=patient.name, patient_id=patient.patient_id, birth_date=patient.birth_date, sex=patient.sex)
+
+
+def _study_side(study: Study) -> Side:
+    patient = study.patient
+    return Side(
+        name=patient.name, patient_id=patient.patient_id, birth_date=patient.birth_date, sex=patient.sex,
+        study_description=study.description, study_date=study.study_date,
+    )  # fmt: skip
 
 
 def _object_side(key: str, size: int) -> Side | None:

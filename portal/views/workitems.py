@@ -84,7 +84,7 @@ def _lines(stored: Side | None, other: Side | None) -> list[Line]:
     ):  # fmt: skip
         a, b = (value(side) if side else "" for side in (stored, other))
         if a or b:
-            found.append(Line(label, a, b, bool(stored and other and a != b)))
+            found.append(Line(label, a, b, bool(a and b and a != b)))
     return found
 
 
