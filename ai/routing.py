@@ -11,8 +11,9 @@ from ai.contract import StudyFacts, platforms
 from ai.facts import study_facts
 from ai.models import Decision, Job, Rule
 from ai.rules import rule_evaluate
+from ai.selectors import NO_RULE, NOT_ROUTED
 from imaging.models import Study
-from imaging.selectors import study_get
+from imaging.selectors import study_get, study_origin
 from journal.faults import fault
 from journal.trace import trace_id_current
 from journal.types import Event
@@ -53,6 +54,12 @@ def study_route(*, event: Event) -> None:
     version = event.ids["version"]
     if study.is_from_ai or study.version != version:
         return  # AI's own objects never start routing; a later version has an event of its own
+    if origin := study_origin(study=study):
+        Decision.objects.bulk_create(
+            [Decision(study=study, study_version=version, is_match=False, reason=NOT_ROUTED[origin], created_at=timezone.now())],
+            ignore_conflicts=True,
+        )
+        return
     rules = list(Rule.objects.filter(is_active=True, connection__is_enabled=True).select_related("connection").order_by("position", "id"))
     choices = study_choices(facts=study_facts(study=study), rules=rules)
     _decisions_keep(study, version, choices)
@@ -70,7 +77,7 @@ def _decisions_keep(study: Study, version: int, choices: list[Choice]) -> None:
         for choice in choices
     ]  # fmt: skip
     if not any(choice.is_match for choice in choices):
-        reason = "no rule matched" if choices else "no rule is active"
+        reason = "no rule matched" if choices else NO_RULE
         rows.append(Decision(study=study, study_version=version, is_match=False, reason=reason, created_at=now))
     Decision.objects.bulk_create(rows, ignore_conflicts=True)
 

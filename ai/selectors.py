@@ -16,6 +16,9 @@ class AiState:
     reason: str = ""
 
 
+NO_RULE = "no rule is active"
+NOT_ROUTED = {"priors": "a prior: pulled for comparison", "migrate": "migrated from another archive"}
+ALONE = {NO_RULE, *NOT_ROUTED.values()}  # said without a rule, and all there is to say
 STATES = {
     Job.State.QUEUED: ("wait", "submitted"),
     Job.State.SENT: ("wait", "running"),
@@ -43,7 +46,7 @@ def ai_states(*, studies: Sequence[Study]) -> dict[int, AiState]:
     reasons: dict[int, list[str]] = {}
     rows = Decision.objects.filter(study_id__in=versions, is_match=False).order_by("id")
     for study_id, version, rule, reason in rows.values_list("study_id", "study_version", "rule_id", "reason"):
-        if version == versions[study_id] and (rule is not None or reason == "no rule is active"):
+        if version == versions[study_id] and (rule is not None or reason in ALONE):
             reasons.setdefault(study_id, []).append(reason)
     return {study.id: _state(study, jobs.get(study.id, []), reasons.get(study.id, [])) for study in studies}
 

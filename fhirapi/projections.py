@@ -30,6 +30,15 @@ def imaging_study_project(*, event: Event) -> None:
     fault("projection.imaging_study")
 
 
+def imaging_studies_project(*, events: Sequence[Event]) -> None:
+    """`imaging_study_project` for many events. Raises PermanentError when one of the studies is not there."""
+    study_ids = sorted({event.ids["study_id"] for event in events})
+    put = imaging_studies_put(study_ids=study_ids)
+    if sum(stored.rtype == "ImagingStudy" for stored in put) != len(study_ids):
+        raise PermanentError("a study is not there")
+    fault("projection.imaging_study")
+
+
 def diagnostic_report_project(*, event: Event) -> None:
     """report.issued: the report with everything it leans on, in one put."""
     report_id = event.ids["report_id"]

@@ -16,7 +16,7 @@ from imaging.dimse.contract import (
     Refusal,
 )
 from imaging.models import Association, Node
-from imaging.nodes import services_of
+from imaging.nodes import node_is_at, services_of
 from journal.audit import Actor, audit_record
 from journal.trace import trace, trace_new
 from journal.wall.ids import id_new
@@ -63,7 +63,7 @@ def _admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refu
     now = timezone.now()
     with tenant_scope(tenant.id):
         node = Node.objects.filter(ae_title=calling_ae).first()
-        services = services_of(node) if node is not None and node.address in {None, address} else frozenset()
+        services = services_of(node) if node is not None and node_is_at(node, address=address) else frozenset()
         is_known = bool(services)
         row = Association.objects.create(
             id=id_new(), calling_ae=calling_ae, called_ae=called_ae, address=address, started_at=now, seen_at=now,

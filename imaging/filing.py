@@ -3,6 +3,7 @@
 Called in a scope by the index worker for what arrived, and by `imaging.workitems` for what somebody decided.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,8 +19,7 @@ from imaging.inbox import InboxObject
 from imaging.models import Study
 from imaging.people import Person
 from imaging.storage import is_remote, object_key
-from journal.outbox import event_publish
-from journal.trace import trace
+from journal.outbox import NewEvent, events_publish
 from journal.wall.ids import id_new, id_time
 from journal.wall.scope import tenant_id_current
 
@@ -76,7 +76,7 @@ class Batch:
     people: dict[str, Person] = field(default_factory=dict)
     studies: dict[str, Study] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)  # studies that opened: new, or late images
-    derived: list[tuple[int, int]] = field(default_factory=list)  # study, instance
+    derived: list[tuple[int, Described]] = field(default_factory=list)  # study, object
 
 
 def aside_key(item: InboxObject) -> str:
@@ -104,9 +104,7 @@ def batch_write(batch: Batch, *, quiet: int) -> None:
         instance_replace(d, stored, key=aside_key(d.item))
         if not d.facts.is_derived:
             batch.changed.add(stored.study_id)
-    for study, items in _by_study(batch).items():
-        _study_touch(study, items, batch, now=now, quiet=quiet)
-    _counts_update([study.id for study in batch.studies.values()])
+    _studies_update(batch, now=now, quiet=quiet)
     is_new = _aside_insert(batch, now)
     _conflicts_insert(batch, now)
     use_adjust(
@@ -114,16 +112,16 @@ def batch_write(batch: Batch, *, quiet: int) -> None:
         objects=len(batch.kept) + len(is_new),
     )
     _uploads_insert(batch, now)
-    events_publish(batch)
-
-
-def events_publish(batch: Batch) -> None:
-    for study in batch.studies.values():
-        if study.id in batch.changed:
-            with trace(study.trace_id):
-                event_publish(name="study.changed", ids={"study_id": study.id})
-    for study_id, instance_id in batch.derived:
-        event_publish(name="derived.received", ids={"study_id": study_id, "instance_id": instance_id})
+    events = [
+        NewEvent(name="study.changed", ids={"study_id": study.id}, trace_id=study.trace_id)
+        for study in batch.studies.values()
+        if study.id in batch.changed
+    ]
+    events += [
+        NewEvent(name="derived.received", ids={"study_id": study_id, "instance_id": d.item.instance_id}, trace_id=d.item.trace_id)
+        for study_id, d in batch.derived
+    ]
+    events_publish(events=events)
 
 
 def _by_study(batch: Batch) -> dict[Study, list[Described]]:
@@ -154,7 +152,7 @@ def _series_resolve(batch: Batch) -> dict[str, int]:
             "manufacturer, first_received_at, id, extra, number_of_instances) "
             "SELECT %s, u.*, 0 FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], "
             "%s::text[], %s::timestamptz[], %s::bigint[], %s::text[]) u ON CONFLICT (tenant_id, series_uid) DO NOTHING",
-            [tenant_id_current(), *(list(column) for column in zip(*rows, strict=True))],
+            [tenant_id_current(), *_columns(rows)],
         )
         cursor.execute(
             "SELECT series_uid, id FROM imaging_series WHERE tenant_id = %s AND series_uid = ANY(%s)",
@@ -197,13 +195,13 @@ def _instances_insert(batch: Batch, series: dict[str, int]) -> None:
             "id": d.item.instance_id, "sop_instance_uid": d.facts.sop_instance_uid, "series_id": series[d.facts.series_uid],
             "study_id": batch.studies[d.facts.study_uid].id,
         }  # fmt: skip
-        rows.append([values[name] for name in INSTANCE_COLUMNS])
+        rows.append(tuple(values[name] for name in INSTANCE_COLUMNS))
     names = ", ".join(f'"{name}"' for name in INSTANCE_COLUMNS)
     arrays = ", ".join(f"%s::{kind}[]" for kind in INSTANCE_COLUMNS.values())
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO imaging_instance (tenant_id, {names}) SELECT %s, u.* FROM unnest({arrays}) u",  # noqa: S608 constants
-            [tenant_id_current(), *(list(column) for column in zip(*rows, strict=True))],
+            [tenant_id_current(), *_columns(rows)],
         )
 
 
@@ -218,48 +216,60 @@ def instance_replace(d: Described, stored: Stored, *, key: str) -> None:
         )
 
 
-def _study_touch(study: Study, items: list[Described], batch: Batch, *, now: datetime, quiet: int) -> None:
-    """New images reopen a study and push its quiet time; an AI's own objects don't."""
-    images = [d for d in items if not d.facts.is_derived]
-    batch.derived += [(study.id, d.item.instance_id) for d in items if d.facts.is_derived]
-    if not images:
-        return
-    if study.stored_at is None or study.state == Study.State.COMPLETE:
-        batch.changed.add(study.id)
-    study.state, study.is_from_ai = Study.State.RECEIVING, False
-    study.stored_at = study.stored_at or now
-    study.last_received_at = max(study.last_received_at, *(id_time(d.item.instance_id) for d in images))
-    study.due_at = now + timedelta(seconds=quiet)
-    study.body_part = study.body_part or next((d.facts.body_part for d in images if d.facts.body_part), "")
-    study.save(update_fields=["state", "is_from_ai", "stored_at", "last_received_at", "due_at", "body_part"])
-    sources = {d.item.source for d in images if d.item.source}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO imaging_studysource (tenant_id, id, study_id, association) "
-            "SELECT %s, u.id, %s, u.association FROM unnest(%s::bigint[], %s::bigint[]) u(id, association) "
-            "ON CONFLICT DO NOTHING",
-            [tenant_id_current(), study.id, [id_new() for _ in sources], list(sources)],
-        )
-
-
-def _counts_update(study_ids: list[int]) -> None:
-    """Counts and modalities from the rows themselves, so a replay cannot count twice. Expected count reached: due at once."""
+def _studies_update(batch: Batch, *, now: datetime, quiet: int) -> None:
+    """One statement for all studies of a batch: what new images change, and counts from the rows themselves, so that a replay
+    cannot count twice. New images reopen a study and push its quiet time; an AI's own objects don't. When the expected number
+    has come the study is due at once.
+    """
+    touched: list[tuple[Any, ...]] = []
+    sources: set[tuple[int, int]] = set()
+    for study, items in _by_study(batch).items():
+        images = [d for d in items if not d.facts.is_derived]
+        batch.derived += [(study.id, d) for d in items if d.facts.is_derived]
+        if not images:
+            continue
+        if study.stored_at is None or study.state == Study.State.COMPLETE:
+            batch.changed.add(study.id)
+        received = max(id_time(d.item.instance_id) for d in images)
+        touched.append((study.id, received, next((d.facts.body_part for d in images if d.facts.body_part), "")))
+        sources |= {(study.id, d.item.source) for d in images if d.item.source}
+    tenant_id, study_ids = tenant_id_current(), [study.id for study in batch.studies.values()]
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE imaging_series s SET number_of_instances = n.count FROM (SELECT series_id, count(*) FROM imaging_instance "
             "WHERE tenant_id = %s AND study_id = ANY(%s) GROUP BY series_id) n "
             "WHERE s.tenant_id = %s AND s.id = n.series_id AND s.number_of_instances <> n.count",
-            [tenant_id_current(), study_ids, tenant_id_current()],
+            [tenant_id, study_ids, tenant_id],
         )
         cursor.execute(
             "UPDATE imaging_study t SET number_of_series = n.series, number_of_instances = n.instances, modalities = n.modalities, "
-            "due_at = CASE WHEN t.due_at IS NOT NULL AND n.instances >= t.expected_instances THEN now() ELSE t.due_at END "
+            "state = CASE WHEN u.id IS NULL THEN t.state ELSE %s END, is_from_ai = t.is_from_ai AND u.id IS NULL, "
+            "stored_at = CASE WHEN u.id IS NULL THEN t.stored_at ELSE coalesce(t.stored_at, %s) END, "
+            "due_at = CASE WHEN n.instances >= t.expected_instances "
+            "AND (u.id IS NOT NULL OR t.due_at IS NOT NULL) THEN now() WHEN u.id IS NULL THEN t.due_at ELSE %s END, "
+            "last_received_at = greatest(t.last_received_at, u.received), "
+            "body_part = coalesce(nullif(t.body_part, ''), u.body_part, '') "
             "FROM (SELECT study_id, count(*) AS series, sum(number_of_instances) AS instances, "
             "coalesce(left(string_agg(DISTINCT nullif(modality, ''), ',' ORDER BY nullif(modality, '')), 120), '') AS modalities "
             "FROM imaging_series WHERE tenant_id = %s AND study_id = ANY(%s) GROUP BY study_id) n "
+            "LEFT JOIN unnest(%s::bigint[], %s::timestamptz[], %s::text[]) u(id, received, body_part) ON u.id = n.study_id "
             "WHERE t.tenant_id = %s AND t.id = n.study_id",
-            [tenant_id_current(), study_ids, tenant_id_current()],
-        )
+            [
+                Study.State.RECEIVING.value, now, now + timedelta(seconds=quiet), tenant_id, study_ids,
+                *(_columns(touched) or [[], [], []]), tenant_id,
+            ],
+        )  # fmt: skip
+        if sources:
+            cursor.execute(
+                "INSERT INTO imaging_studysource (tenant_id, id, study_id, association) "
+                "SELECT %s, u.* FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) u ON CONFLICT DO NOTHING",
+                [tenant_id, [id_new() for _ in sources], *_columns(list(sources))],
+            )
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Rows as one array a column, for unnest."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def use_adjust(*, size: int, objects: int) -> None:

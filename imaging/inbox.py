@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import mmap
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,8 @@ class Draft:
         self._id = id_new()
         self._facts = {"tenant_id": tenant_id, "source": source, "trace_id": trace_id}
         self._part = folder / f"{self._id}.part"
-        self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._is_kept = False
         self.size = 0
 
     @property
@@ -95,28 +97,39 @@ class Draft:
         fault("ingest.before_fsync")
         os.fsync(self._fd)
         os.rename(self._part, path)
+        self._is_kept = True
         fault("ingest.after_rename")
         folder_sync(self._folder)
         index_nudge()
         return InboxObject(instance_id=self._id, path=path, **self._facts)  # type: ignore[arg-type]
 
+    def view(self) -> mmap.mmap:
+        """What is written so far, read-only; close it."""
+        return mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+
     def close(self) -> None:
         os.close(self._fd)
-        with contextlib.suppress(FileNotFoundError):
-            self._part.unlink()
+        if not self._is_kept:
+            with contextlib.suppress(FileNotFoundError):
+                self._part.unlink()
+
+
+def draft_open(*, tenant_id: int, source: int, trace_id: str) -> Draft:
+    """A draft for bytes that come in pieces; the caller closes it. Raises OSError."""
+    folder = inbox_root() / str(tenant_id) / f"{source}-{trace_id}"
+    _folder_made(folder)
+    try:
+        return Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
+    except FileNotFoundError:  # the index worker swept the empty folder in between
+        _folder_made.cache_clear()
+        _folder_made(folder)
+        return Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
 
 
 @contextlib.contextmanager
 def object_writer(*, tenant_id: int, source: int, trace_id: str) -> Iterator[Draft]:
-    """A draft for bytes that come in pieces."""
-    folder = inbox_root() / str(tenant_id) / f"{source}-{trace_id}"
-    _folder_made(folder)
-    try:
-        draft = Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
-    except FileNotFoundError:  # the index worker swept the empty folder in between
-        _folder_made.cache_clear()
-        _folder_made(folder)
-        draft = Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
+    """`draft_open` for a block."""
+    draft = draft_open(tenant_id=tenant_id, source=source, trace_id=trace_id)
     try:
         yield draft
     finally:

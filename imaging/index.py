@@ -16,7 +16,7 @@ from imaging.inbox import InboxObject
 from imaging.models import Study
 from imaging.people import patients_resolve
 from imaging.query import fold, moments
-from imaging.storage import object_key, object_path, objects_settle
+from imaging.storage import object_folder, object_key, object_path, objects_settle
 from imaging.storage.digests import file_digests
 from journal.faults import fault
 from journal.wall.ids import id_time
@@ -115,7 +115,7 @@ def _sort(described: list[Described], batch: Batch, *, policy: str) -> None:
             reason = "its series belongs to another study: kept aside"
             batch.aside.append(_aside(d, "series-conflict", reason, study_id=study.id))
             continue
-        key = object_key(tenant_id=d.item.tenant_id, folder=str(study.id), instance_id=d.item.instance_id)
+        key = object_key(tenant_id=d.item.tenant_id, folder=object_folder(d.item.instance_id), instance_id=d.item.instance_id)
         there[d.facts.sop_instance_uid] = stored_of(d, d.item.instance_id, study.id, key)
         batch.kept.append((d, key))
 
@@ -196,9 +196,16 @@ def _studies_resolve(described: list[Described], batch: Batch) -> dict[str, Stud
     first: dict[str, Described] = {}
     for d in described:
         first.setdefault(d.facts.study_uid, d)
-    new = [_study_new(d, batch.people[d.facts.sop_instance_uid].id) for d in first.values()]
-    Study.objects.bulk_create(new, ignore_conflicts=True)
-    rows = Study.objects.select_for_update(of=("self",)).filter(study_uid__in=first).order_by("id")
+    studies = _studies_locked(first)
+    new = [_study_new(d, batch.people[d.facts.sop_instance_uid].id) for uid, d in first.items() if uid not in studies]
+    if new:
+        Study.objects.bulk_create(new, ignore_conflicts=True)
+        studies = _studies_locked(first)
+    return studies
+
+
+def _studies_locked(uids: Iterable[str]) -> dict[str, Study]:
+    rows = Study.objects.select_for_update(of=("self",)).filter(study_uid__in=list(uids)).order_by("id")
     return {study.study_uid: study for study in rows}
 
 

@@ -4,21 +4,22 @@ Called by the DIMSE listener and by STOW-RS. No database on this path except a q
 that refuses duplicates pays a look-up for series that are not new (`imaging.duplicates`).
 """
 
+import contextlib
 import errno
 import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from imaging import duplicates
-from imaging.dimse.contract import Admission, StoreAnswer
+from imaging.dimse.contract import Admission, StoreAnswer, StoreRefused
 from imaging.header import Header, HeaderError, header_read, part10_read, uid_is_valid
-from imaging.inbox import Bytes, Draft, inbox_bytes, object_writer
+from imaging.inbox import Bytes, Draft, draft_open, inbox_bytes
 from imaging.models import StorageUse
 from imaging.part10 import file_meta_bytes
 from imaging.storage import StoreAwayError, bucket, is_remote, object_key
@@ -35,6 +36,7 @@ NAMES = {STUDY: "StudyInstanceUID", SERIES: "SeriesInstanceUID", SOP_INSTANCE: "
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 QUOTA_SECONDS = 5.0
 NEAR_BYTES = 1 << 30
+HELD_BYTES = 64 << 10  # a smaller object makes no file before it has been checked
 
 # PS3.4 B.2.3 and PS3.18 Annex I: the same numbers over DIMSE and over the web.
 SUCCESS, OUT_OF_RESOURCES, NO_MATCH, NOT_UNDERSTOOD, INVALID_UID, PROCESSING_FAILURE = 0, 0xA700, 0xA900, 0xC000, 0x0117, 0x0110
@@ -84,35 +86,113 @@ def dataset_check(dataset: Bytes, *, transfer_syntax_uid: str) -> ObjectFacts:
         raise Refused(NOT_UNDERSTOOD, f"cannot understand: {error}") from error
 
 
+class IncomingObject:
+    """A C-STORE on its way to the inbox (PS3.4 B.2.3): small ones wait in memory, larger ones are written as they come."""
+
+    def __init__(
+        self, *, admission: Admission, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
+    ) -> None:
+        self._admission = admission
+        self._uids = (sop_class_uid, sop_instance_uid)
+        self._transfer_syntax_uid = transfer_syntax_uid
+        self._meta = file_meta_bytes(
+            sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, transfer_syntax_uid=transfer_syntax_uid,
+            source_ae=admission.calling_ae,
+        )  # fmt: skip
+        self._held = bytearray()
+        self._size = 0
+        self._draft: Draft | None = None
+
+    def write(self, fragment: Bytes) -> None:
+        """Raises StoreRefused when there is no room, on the disk or in the hospital's quota."""
+        self._size += len(fragment)
+        if self._draft is None and self._size <= HELD_BYTES:
+            self._held += fragment
+            return
+        with _answered():
+            if self._draft is None:
+                quota_check(tenant_id=self._admission.tenant_id, size=self._size)
+                self._begun().write([self._meta, self._held, fragment])
+            else:
+                self._draft.write([fragment])
+
+    def _begun(self) -> Draft:
+        given = self._admission
+        draft = self._draft = draft_open(
+            tenant_id=given.tenant_id, source=given.association_id, trace_id=given.trace_id
+        )
+        return draft
+
+    def finish(self) -> StoreAnswer:
+        """Check, make durable, answer: 0x0000 only after fsync of the object and of its folder. Raises StoreRefused."""
+        with _answered():
+            facts = self._checked()
+            if (facts.sop_class_uid, facts.sop_instance_uid) != self._uids:
+                raise Refused(NO_MATCH, "command and data set name different objects")
+            self._duplicate_check(facts)
+            quota_take(tenant_id=self._admission.tenant_id, size=self._size)
+            draft = self._draft
+            if draft is None:
+                draft = self._begun()
+                draft.write([self._meta, self._held])
+            draft_keep(draft, tenant_id=self._admission.tenant_id)
+        return StoreAnswer(status=SUCCESS, comment="")
+
+    def _checked(self) -> ObjectFacts:
+        if self._draft is None:
+            return dataset_check(self._held, transfer_syntax_uid=self._transfer_syntax_uid)
+        with self._draft.view() as view, memoryview(view)[len(self._meta) :] as dataset:
+            return dataset_check(dataset, transfer_syntax_uid=self._transfer_syntax_uid)
+
+    def _duplicate_check(self, facts: ObjectFacts) -> None:
+        given = self._admission
+        if _allowances.policy(tenant_id=given.tenant_id) == DuplicatePolicy.REFUSE:
+            duplicate_check(
+                tenant_id=given.tenant_id, facts=facts, transfer_syntax_uid=self._transfer_syntax_uid, digest=self._digest,
+                association_id=given.association_id,
+            )  # fmt: skip
+
+    def _digest(self) -> str:
+        """Of the data set, as `file_digests` will find it in the file."""
+        if self._draft is None:
+            return hashlib.sha256(self._held).hexdigest()
+        with self._draft.view() as view, memoryview(view)[len(self._meta) :] as dataset:
+            return hashlib.sha256(dataset).hexdigest()
+
+    def close(self) -> None:
+        """Remove what was not kept."""
+        if self._draft is not None:
+            self._draft.close()
+            self._draft = None
+
+
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """Refusals and full disks as answers to a C-STORE."""
+    try:
+        yield
+    except Refused as refused:
+        raise StoreRefused(StoreAnswer(status=refused.status, comment=refused.reason[:64])) from refused
+    except OSError as error:
+        answer = StoreAnswer(status=disk_status(error), comment="no room: nothing of this object was kept")
+        raise StoreRefused(answer) from error
+
+
 def instance_receive(
     *, admission: Admission, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, dataset: Bytes
 ) -> StoreAnswer:
-    """C-STORE: check, make durable, answer. 0x0000 only after fsync of the object and of its folder (PS3.4 B.2.3)."""
+    """A whole data set through the same door: what a C-GET of ours brings."""
+    incoming = IncomingObject(
+        admission=admission, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+    )  # fmt: skip
     try:
-        facts = dataset_check(dataset, transfer_syntax_uid=transfer_syntax_uid)
-        if (facts.sop_class_uid, facts.sop_instance_uid) != (sop_class_uid, sop_instance_uid):
-            raise Refused(NO_MATCH, "command and data set name different objects")
-        if _allowances.policy(tenant_id=admission.tenant_id) == DuplicatePolicy.REFUSE:
-            duplicate_check(
-                tenant_id=admission.tenant_id, facts=facts, transfer_syntax_uid=transfer_syntax_uid,
-                digest=lambda: hashlib.sha256(dataset).hexdigest(), association_id=admission.association_id,
-            )  # fmt: skip
-        quota_take(tenant_id=admission.tenant_id, size=len(dataset))
-        meta = file_meta_bytes(
-            sop_class_uid=sop_class_uid,
-            sop_instance_uid=sop_instance_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
-            source_ae=admission.calling_ae,
-        )
-        source, trace_id = admission.association_id, admission.trace_id
-        with object_writer(tenant_id=admission.tenant_id, source=source, trace_id=trace_id) as draft:
-            draft.write([meta, dataset])
-            draft_keep(draft, tenant_id=admission.tenant_id)
-    except Refused as refused:
-        return StoreAnswer(status=refused.status, comment=refused.reason[:64])
-    except OSError as error:
-        return StoreAnswer(status=disk_status(error), comment="no room: nothing of this object was kept")
-    return StoreAnswer(status=SUCCESS, comment="")
+        incoming.write(dataset)
+        return incoming.finish()
+    except StoreRefused as refused:
+        return refused.answer
+    finally:
+        incoming.close()
 
 
 def disk_status(error: OSError) -> int:
@@ -194,6 +274,10 @@ class _Allowances:
                 raise Refused(OUT_OF_RESOURCES, "the hospital's storage quota is used up")
             found.left -= size
 
+    def check(self, *, tenant_id: int, size: int) -> None:
+        if self._current(tenant_id).left < size:
+            raise Refused(OUT_OF_RESOURCES, "the hospital's storage quota is used up")
+
     def policy(self, *, tenant_id: int) -> str:
         return self._current(tenant_id).policy
 
@@ -229,6 +313,11 @@ def _allowance_read(tenant_id: int) -> _Allowance:
 
 _allowances = _Allowances()
 quota_forget = _allowances.forget
+
+
+def quota_check(*, tenant_id: int, size: int) -> None:
+    """Whether `size` bytes would fit now, without counting them. Raises Refused (A700)."""
+    _allowances.check(tenant_id=tenant_id, size=size)
 
 
 def quota_take(*, tenant_id: int, size: int) -> None:

@@ -4,9 +4,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from django.db.models import Q
+from django.db.models import F, Q
 
-from imaging.models import Association, Instance, Node, Series, Study, StudySource, WorkItem
+from imaging.models import (
+    Association,
+    Instance,
+    Node,
+    Series,
+    Study,
+    StudySource,
+    Transfer,
+    TransferStudy,
+    WorkItem,
+)
 from imaging.storage import LazyPath, object_path
 
 
@@ -110,3 +120,61 @@ def work_items(*, is_open: bool, before: int = 0, limit: int = 200) -> list[Work
 
 def work_item_get(*, item_id: int) -> WorkItem | None:
     return WorkItem.objects.select_related("study__patient", "instance", "patient").filter(id=item_id).first()
+
+
+def uids_stored(*, study_uid: str) -> dict[str, frozenset[str]]:
+    """SOP Instance UIDs that we have of a study, by series UID."""
+    rows = Instance.objects.filter(study__study_uid=study_uid, study__tenant_id=F("tenant_id"))
+    found: dict[str, set[str]] = {}
+    for series_uid, uid in rows.values_list("series__series_uid", "sop_instance_uid").iterator(chunk_size=5000):
+        found.setdefault(series_uid, set()).add(uid)
+    return {series_uid: frozenset(uids) for series_uid, uids in found.items()}
+
+
+def study_origin(*, study: Study) -> str:
+    """`priors` or `migrate` for a study that a transfer of that kind asked for before its first image came; else nothing."""
+    asked = TransferStudy.objects.filter(
+        study_uid=study.study_uid, transfer__kind__in=[Transfer.Kind.PRIORS, Transfer.Kind.MIGRATE],
+        created_at__lte=study.first_received_at, expected__gt=0,
+    )  # fmt: skip
+    return asked.order_by("id").values_list("transfer__kind", flat=True).first() or ""
+
+
+@dataclass(frozen=True)
+class TransferPage:
+    """A page of transfers and the id that the next one begins behind; 0 on the last page."""
+
+    transfers: list[Transfer]
+    older: int
+
+
+def transfers_page(*, before: int = 0, size: int = 50) -> TransferPage:
+    """Newest first, by keyset."""
+    rows = Transfer.objects.select_related("node")
+    if before:
+        rows = rows.filter(id__lt=before)
+    found = list(rows.order_by("-id")[: size + 1])
+    return TransferPage(transfers=found[:size], older=found[size - 1].id if len(found) > size else 0)
+
+
+def transfer_get(*, transfer_id: int) -> Transfer | None:
+    return Transfer.objects.select_related("node").filter(id=transfer_id).first()
+
+
+def node_get(*, node_id: int) -> Node | None:
+    return Node.objects.filter(id=node_id).first()
+
+
+def nodes_after(*, after: int = 0, size: int = 50) -> list[Node]:
+    """By id, behind `after`."""
+    return list(Node.objects.filter(id__gt=after).order_by("id")[:size])
+
+
+def studies_held(*, study_uids: list[str]) -> dict[str, int]:
+    """How many objects we have of each of these studies."""
+    return dict(Study.objects.filter(study_uid__in=study_uids).values_list("study_uid", "number_of_instances"))
+
+
+def destinations() -> list[Node]:
+    """Nodes that something can be sent to."""
+    return list(Node.objects.filter(port__isnull=False).exclude(host="").order_by("ae_title"))

@@ -1,11 +1,12 @@
-"""Celery's way into imaging: complete due studies, upload and re-read objects, remove what nobody wanted; seal audit trails
-whose request got lost."""
+"""Celery's way into imaging: complete due studies, take transfers a step further, upload and re-read objects, remove what nobody
+wanted; seal audit trails whose request got lost."""
 
 from imaging import completion, scrub, uploads, workitems
 from imaging.storage import StoreAwayError
+from imaging.transfers import run
 from journal.tasks import audit_seal_task
 from journal.wall.scope import tenant_scope
-from journal.wall.tasks import SWEEP_EXPIRES, rows_due, sweep_task, task_send, tenant_task
+from journal.wall.tasks import GRACE_SECONDS, SWEEP_EXPIRES, rows_due, sweep_task, task_send, tenant_task
 from tenants.selectors import tenant_ids
 
 
@@ -18,6 +19,20 @@ def study_complete_task(*, study_id: int) -> None:
 def studies_sweep() -> None:
     for tenant_id, study_id in rows_due("imaging_study"):
         task_send(study_complete_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, study_id=study_id)
+
+
+# A queue and workers of its own: a study that takes minutes must not hold up jobs and deliveries.
+@tenant_task(queue="transfer", is_scoped=False)
+def transfer_run_task(*, tenant_id: int, transfer_id: int) -> None:
+    wait = run.transfer_run(tenant_id=tenant_id, transfer_id=transfer_id)
+    if wait is not None:
+        task_send(transfer_run_task, countdown=wait, tenant_id=tenant_id, transfer_id=transfer_id)
+
+
+@sweep_task(queue="transfer")
+def transfers_sweep() -> None:
+    for tenant_id, transfer_id in rows_due("imaging_transfer", grace_seconds=GRACE_SECONDS):
+        task_send(transfer_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, transfer_id=transfer_id)
 
 
 @sweep_task()

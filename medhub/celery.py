@@ -26,14 +26,14 @@ def warm(sender: Any, **_: Any) -> None:
         models_warm()
 
 
-QUEUES = ("ingest", "dispatch", "delivery", "default")
+QUEUES = ("ingest", "dispatch", "delivery", "transfer", "default")
 
 # Where the listener finds what it may call: a door makes one domain call per event.
 app.conf.medhub_dimse = {
     "setup": "django.setup",
     "receivers": settings.MEDHUB_DIMSE_RECEIVERS,
     "admit": "imaging.associations.association_admit",
-    "receive": "imaging.ingest.instance_receive",
+    "receive": "imaging.ingest.IncomingObject",
     "alive": "imaging.associations.associations_alive",
     "ended": "imaging.associations.association_end",
     "thread_end": "imaging.associations.thread_end",
@@ -49,6 +49,7 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
     return {
         "deliveries": {"task": "journal.tasks.deliveries_sweep", "schedule": every},
         "studies": {"task": "imaging.tasks.studies_sweep", "schedule": timedelta(seconds=min(seconds, 0.5))},
+        "transfers": {"task": "imaging.tasks.transfers_sweep", "schedule": every},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
         "uploads": {"task": "imaging.tasks.uploads_sweep", "schedule": every},
         "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},

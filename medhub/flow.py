@@ -4,6 +4,7 @@ FLOW: dict[str, tuple[str, ...]] = {
     "study.completed": (
         "fhirapi.projections.imaging_study_project",
         "ai.routing.study_route",
+        "imaging.transfers.priors.priors_pull",
     ),
     "study.changed": ("fhirapi.projections.imaging_study_project",),
     "derived.received": ("fhirapi.projections.imaging_study_project",),
@@ -12,4 +13,9 @@ FLOW: dict[str, tuple[str, ...]] = {
     # Their subscribers come with orders, worklists and merges (the FHIR-connected issue).
     "order.changed": (),
     "patient.merged": (),
+}
+
+# Subscribers that take many events at once: a hundred small studies arriving are not a hundred times the same statements.
+GATHERED: dict[str, str] = {
+    "fhirapi.projections.imaging_study_project": "fhirapi.projections.imaging_studies_project",
 }

@@ -27,8 +27,9 @@ ALLOWED_HOSTS = env_list("MEDHUB_HOSTS", "localhost,127.0.0.1,[::1]")
 
 # --- what is wired to what -------------------------------------------------------------------------------------------
 MEDHUB_FLOW = "medhub.flow.FLOW"
+MEDHUB_FLOW_GATHERED = "medhub.flow.GATHERED"
 MEDHUB_SEAL_NUDGE = "journal.tasks.audit_seal_nudge"
-MEDHUB_NUDGE = "journal.tasks.delivery_nudge"
+MEDHUB_NUDGE = "journal.tasks.deliveries_nudge"
 MEDHUB_UPLOAD_NUDGE = "imaging.tasks.uploads_nudge"
 MEDHUB_HEARTBEAT_SECONDS = env_float("MEDHUB_HEARTBEAT_SECONDS", 20)  # an association that missed four beats is gone
 MEDHUB_LEASE_SECONDS = env_float("MEDHUB_LEASE_SECONDS", 60)
@@ -68,6 +69,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
     "allauth",
     "allauth.account",
     "csp",
@@ -226,6 +228,17 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "MedHub API",
+    "DESCRIPTION": "What the pages configure, for those who automate. Ids are strings; errors are problem details (RFC 9457).",
+    "VERSION": "v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["medhub.openapi.api_only"],
+    "SCHEMA_PATH_PREFIX": "/t/{slug}/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {"RetrieveByEnum": "imaging.models.Node.RetrieveBy"},
 }
 LOGGING = {
     "version": 1,

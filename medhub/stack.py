@@ -124,7 +124,13 @@ class Stack:
                 "dimse",
                 [*worker, "-n", "dimse@localhost", "-Q", "ingest", "-c", "1", "--dimse", f"127.0.0.1:{self.ports.dimse}"],
             ),
-            Program("jobs", [*worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),
+            # niced below the index worker: reports may wait a moment, arriving images and their rows may not
+            Program("jobs", ["nice", "-n", "15", *worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),
+            # they wait for other machines: threads are enough
+            Program(
+                "transfers",
+                ["nice", "-n", "15", *worker, "-n", "transfers@localhost", "-Q", "transfer", "-P", "threads", "-c", "4"],
+            ),
             Program(
                 "beat",
                 [python, "-m", "celery", "-A", "medhub.celery", "beat", "-l", "WARNING", "--pidfile=", "-s",

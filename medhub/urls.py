@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
 
 from medhub.health import health_report
+from medhub.openapi import SchemaView
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -17,6 +18,8 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("t/<slug:slug>/fhir/r4/", include("fhirapi.urls")),
     path("t/<slug:slug>/dicomweb/", include("imaging.dicomweb.urls")),
+    path("t/<slug:slug>/api/v1/", include("imaging.api.urls")),
+    path("t/<slug:slug>/api/v1/schema", SchemaView.as_view(), name="api-schema"),
     path("t/<slug:slug>/api/v1/", include("imaging.api.workitem_urls")),
     path("", include("portal.urls")),
 ]

@@ -24,6 +24,7 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
     here = request.resolver_match.url_name
     pages = (
         ("worklist", "study.read", _("Worklist"), {"worklist", "study"}),
+        ("nodes", "transfer.manage", _("Nodes"), {"nodes", "node", "node-new", "node-edit", "node-query", "node-migrate"}),
         ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
         ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem"}),
     )

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import attention, home, hospital, study, workitems, worklist
+from portal.views import attention, home, hospital, nodes, study, transfers, workitems, worklist
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -14,6 +14,19 @@ urlpatterns = [
     path(
         "t/<slug:slug>/studies/<uuid:uuid>/series/<int:series_id>/<int:number>.png", study.study_slice, name="study-slice"
     ),
+    path("t/<slug:slug>/studies/<uuid:uuid>/send", transfers.study_send, name="study-send"),
+    path("t/<slug:slug>/nodes", nodes.nodes_page, name="nodes"),
+    path("t/<slug:slug>/nodes/new", nodes.node_new, name="node-new"),
+    path("t/<slug:slug>/nodes/<int:node_id>", nodes.node_page, name="node"),
+    path("t/<slug:slug>/nodes/<int:node_id>/edit", nodes.node_edit, name="node-edit"),
+    path("t/<slug:slug>/nodes/<int:node_id>/check", nodes.node_call, name="node-check"),
+    path("t/<slug:slug>/nodes/<int:node_id>/query", nodes.node_search, name="node-query"),
+    path("t/<slug:slug>/nodes/<int:node_id>/pull", nodes.node_pull, name="node-pull"),
+    path("t/<slug:slug>/nodes/<int:node_id>/migrate", nodes.node_migrate, name="node-migrate"),
+    path("t/<slug:slug>/nodes/<int:node_id>/delete", nodes.node_remove, name="node-delete"),
+    path("t/<slug:slug>/transfers/panel", transfers.panel, name="transfers-panel"),
+    path("t/<slug:slug>/transfers/<int:transfer_id>/cancel", transfers.cancel, name="transfer-cancel"),
+    path("t/<slug:slug>/transfers/<int:transfer_id>/retry", transfers.retry, name="transfer-retry"),
     path("t/<slug:slug>/attention", attention.attention, name="attention"),
     path("t/<slug:slug>/attention/deliveries/<int:delivery_id>", attention.letter_resend, name="letter-resend"),
     path("t/<slug:slug>/attention/items/<int:item_id>", workitems.workitem, name="workitem"),

@@ -60,6 +60,11 @@ BACK = {
     "keep": (gettext_lazy("Keep the new one"), gettext_lazy("The study stays as it is.")),
     "use_other": (gettext_lazy("Go back to the old one"), gettext_lazy("It takes its place again, and the study gets a new version.")),
 }
+HOPS = {
+    "setup": gettext_lazy("Settings"), "address": gettext_lazy("Address"), "dns": gettext_lazy("Name"),
+    "tcp": gettext_lazy("Connection"), "tls": gettext_lazy("TLS"), "association": gettext_lazy("Association"),
+    "echo": gettext_lazy("C-ECHO"),
+}  # fmt: skip
 SEXES = {"M": gettext_lazy("M"), "F": gettext_lazy("F")}
 AGE_UNITS = {"Y": gettext_lazy("y"), "M": gettext_lazy("mo"), "W": gettext_lazy("wk"), "D": gettext_lazy("d")}
 # Under a minute, then minutes, hours, days: what portal.js counts on with.
@@ -191,6 +196,10 @@ def size_words(size: int) -> str:
         if size >= step:
             return f"{size / step:.{0 if unit == 'kB' else 1}f}\u00a0{unit}"
     return f"{size}\u00a0B"
+
+
+def hop_words(hop: str) -> str:
+    return str(HOPS.get(hop, hop))
 
 
 def date_words(text: str) -> str:

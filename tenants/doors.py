@@ -5,7 +5,7 @@ Foreign or unknown hospitals answer 404, alike. Capabilities are named on the vi
 
 import functools
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
@@ -41,8 +41,13 @@ class HospitalRequest(HttpRequest):
     actor: Actor
 
 
-def hospital_page(capability: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponseBase]]:
-    """A page of one hospital: login, membership (404 for strangers), capability (403), scope, site time zone, never cached."""
+def hospital_page(
+    capability: str, *, is_scoped: bool = True
+) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponseBase]]:
+    """A page of one hospital: login, membership (404 for strangers), capability (403), scope, site time zone, never cached.
+
+    `is_scoped=False` is for a page that talks to the outside: it opens short scopes itself.
+    """
 
     def wrap(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponseBase]:
         @functools.wraps(view)
@@ -58,7 +63,8 @@ def hospital_page(capability: str) -> Callable[[Callable[..., HttpResponse]], Ca
                 raise PermissionDenied
             request.tenant, request.role = membership.tenant, membership.role  # type: ignore[attr-defined]
             request.actor = Actor(name=f"user:{request.user.pk}", address=address_of(request))  # type: ignore[attr-defined]
-            with trace(""), tenant_scope(membership.tenant_id), timezone.override(membership.tenant.time_zone):
+            scope = tenant_scope(membership.tenant_id) if is_scoped else nullcontext()
+            with trace(""), scope, timezone.override(membership.tenant.time_zone):
                 response = view(request, **kwargs)
             add_never_cache_headers(response)
             return response

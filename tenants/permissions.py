@@ -2,15 +2,15 @@
 
 CAPABILITIES: dict[str, frozenset[str]] = {
     "owner": frozenset({
-        "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "delivery.manage", "audit.read",
-        "storage.manage", "workitem.decide",
+        "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage",
+        "audit.read", "storage.manage", "workitem.decide",
     }),
     "admin": frozenset({
-        "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "delivery.manage",
+        "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage",
         "storage.manage", "workitem.decide",
     }),
-    "radiologist": frozenset({"hospital.view", "study.read", "report.read"}),
-    "integrator": frozenset({"hospital.view", "fhir.read", "dicom.store", "node.manage", "delivery.manage"}),
+    "radiologist": frozenset({"hospital.view", "study.read", "report.read", "transfer.manage"}),
+    "integrator": frozenset({"hospital.view", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage"}),
     "auditor": frozenset({"hospital.view", "audit.read"}),
     "billing": frozenset({"hospital.view"}),
 }  # fmt: skip

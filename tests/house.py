@@ -9,7 +9,7 @@ from imaging.dimse.contract import Admission
 from imaging.inbox import inbox_objects, object_write
 from imaging.index import batch_index
 from journal.models import Delivery
-from journal.tasks import delivery_run_task
+from journal.tasks import deliveries_run_task
 from journal.wall.ids import id_new
 from tests.dicom_files import part10
 
@@ -58,7 +58,7 @@ def deliver(hospital: Any) -> int:
             Delivery.objects.filter(state="pending", due_at__lte=timezone.now()).order_by("id").values_list("id", flat=True)
         )
     for delivery_id in due:
-        delivery_run_task.run(tenant_id=hospital.tenant.id, delivery_id=delivery_id)
+        deliveries_run_task.run(tenant_id=hospital.tenant.id, delivery_ids=[delivery_id])
     return len(due)
 
 

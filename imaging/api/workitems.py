@@ -1,86 +1,101 @@
-"""Work items for those who automate: /t/<slug>/api/v1/workitems. Ids and our own words only: no value of an object passes here."""
+"""`workitems` of the API: what waits for a decision, and decisions. Ids and our own words only: no value of an object passes here."""
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from imaging.api.base import ApiView, Conflict, ProblemSerializer, StrictSerializer, page_of, page_response
 from imaging.models import WorkItem
 from imaging.selectors import work_item_get, work_items
 from imaging.workitems import DecisionRefused, actions_of, item_resolve
-from tenants.doors import HospitalAPIView
 
-PAGE = 100
-
-
-class Conflict(exceptions.APIException):
-    """Decided otherwise already, or not decidable so."""
-
-    status_code = 409
-    default_code = "conflict"
+STATES = ("open", "decided")
 
 
-class ListQuery(serializers.Serializer[Any]):
-    state = serializers.ChoiceField(choices=["open", "decided"], default="open")
-    before = serializers.IntegerField(min_value=0, max_value=2**63 - 1, default=0)
-    limit = serializers.IntegerField(min_value=1, max_value=PAGE, default=PAGE)
+class WorkItemSerializer(serializers.Serializer[Any]):
+    """Something a person must decide."""
+
+    id = serializers.CharField()
+    kind = serializers.CharField(help_text="duplicate, duplicate-replaced, duplicate-refused, patient-conflict, damaged ...")
+    reason = serializers.CharField()
+    study = serializers.UUIDField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    actions = serializers.ListField(child=serializers.CharField(), help_text="the ways out; the first changes nothing")
+    bytes_kept = serializers.IntegerField(help_text="of the object that lies aside")
+    resolution = serializers.CharField(allow_null=True)
+    resolved_at = serializers.DateTimeField(allow_null=True)
+    resolved_by = serializers.CharField(allow_null=True)
+    bytes_go_at = serializers.DateTimeField(allow_null=True)
+
+    def to_representation(self, instance: WorkItem) -> dict[str, Any]:
+        return {
+            "id": str(instance.id), "kind": instance.kind, "reason": instance.reason,
+            "study": str(instance.study.uuid) if instance.study else None, "created_at": instance.created_at,
+            "actions": [action.name for action in actions_of(instance)], "bytes_kept": instance.size if instance.key else 0,
+            "resolution": instance.resolution or None, "resolved_at": instance.resolved_at,
+            "resolved_by": instance.resolved_by or None, "bytes_go_at": instance.due_at,
+        }  # fmt: skip
 
 
-class Decision(serializers.Serializer[Any]):
+class WorkItemPageSerializer(serializers.Serializer[Any]):
+    items = WorkItemSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class DecisionSerializer(StrictSerializer):
     action = serializers.CharField(max_length=16)
-    note = serializers.CharField(max_length=200, default="", allow_blank=True)
+    note = serializers.CharField(max_length=200, default="", allow_blank=True, help_text="why; never a value of a patient")
 
 
-def item_json(item: WorkItem) -> dict[str, Any]:
-    """Ids are text: they are larger than the numbers of JavaScript."""
-    return {
-        "id": str(item.id), "kind": item.kind, "reason": item.reason, "study": str(item.study.uuid) if item.study else None,
-        "created_at": item.created_at, "actions": [action.name for action in actions_of(item)],
-        "bytes_kept": item.size if item.key else 0, "resolution": item.resolution or None, "resolved_at": item.resolved_at,
-        "resolved_by": item.resolved_by or None, "bytes_go_at": item.due_at,
-    }  # fmt: skip
-
-
-class WorkItemsView(HospitalAPIView):
-    """GET: newest first, in pages; `next` is the `before` of the page that follows."""
+class WorkItemsView(ApiView):
+    """Newest first; `state` is open or decided."""
 
     capabilities = {"GET": "delivery.manage"}
 
+    @extend_schema(
+        operation_id="workitems_list", responses=WorkItemPageSerializer,
+        parameters=[OpenApiParameter("state", str, enum=STATES), OpenApiParameter("cursor", str), OpenApiParameter("limit", int)],
+    )  # fmt: skip
     def get(self, request: Request, slug: str) -> Response:
-        query = ListQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        found = work_items(is_open=asked["state"] == "open", before=asked["before"], limit=asked["limit"] + 1)
-        page = found[: asked["limit"]]
-        following = str(page[-1].id) if len(found) > len(page) else None
-        return Response({"items": [item_json(item) for item in page], "next": following})
+        state = request.query_params.get("state", "open")
+        if state not in STATES:
+            raise exceptions.ValidationError({"state": ["open or decided"]})
+        cursor, limit = page_of(request)
+        found = work_items(is_open=state == "open", before=min(cursor, 2**63 - 1), limit=limit + 1)
+        following = found[limit - 1].id if len(found) > limit else 0
+        return page_response(request, WorkItemSerializer(found[:limit], many=True).data, following, state=state)
 
 
-class WorkItemView(HospitalAPIView):
+class WorkItemView(ApiView):
     capabilities = {"GET": "delivery.manage"}
 
+    @extend_schema(operation_id="workitems_read", responses={200: WorkItemSerializer, 404: ProblemSerializer})
     def get(self, request: Request, slug: str, item_id: int) -> Response:
         item = work_item_get(item_id=item_id)
         if item is None:
             raise exceptions.NotFound
-        return Response(item_json(item))
+        return Response(WorkItemSerializer(item).data)
 
 
-class WorkItemResolveView(HospitalAPIView):
-    """POST {"action": ..., "note": ...}; the same decision again answers alike, another one 409."""
+class WorkItemResolveView(ApiView):
+    """Decide. The same decision again answers alike, another one 409."""
 
     capabilities = {"POST": "workitem.decide"}
 
+    @extend_schema(
+        operation_id="workitems_resolve", request=DecisionSerializer,
+        responses={200: WorkItemSerializer, 400: ProblemSerializer, 404: ProblemSerializer, 409: ProblemSerializer},
+    )
     def post(self, request: Request, slug: str, item_id: int) -> Response:
-        body = Decision(data=request.data)
+        body = DecisionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         try:
-            item = item_resolve(
-                item_id=item_id, action=body.validated_data["action"], note=body.validated_data["note"], actor=self.actor
-            )
+            item = item_resolve(item_id=item_id, actor=self.actor, **body.validated_data)
         except DecisionRefused as error:
             raise Conflict(error.user_message) from error
         if item is None:
             raise exceptions.NotFound
-        return Response(item_json(item))
+        return Response(WorkItemSerializer(item).data)

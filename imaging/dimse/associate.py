@@ -181,7 +181,7 @@ def reject_bytes(refusal: Refusal) -> bytes:
     return struct.pack(">BxIxBBB", ASSOCIATE_RJ, 4, refusal.result, refusal.source, refusal.diagnostic)
 
 
-_REASONS = {
+REFUSAL_REASONS = {
     (1, 1): "no reason given", (1, 2): "application context name not supported",
     (1, 3): "calling AE title not recognized", (1, 7): "called AE title not recognized",
     (2, 1): "no reason given", (2, 2): "protocol version not supported",
@@ -193,7 +193,7 @@ def refusal_text(kind: int, body: bytes) -> str:
     """Why an association was not accepted, in the words of PS3.8 table 9-21."""
     if kind != ASSOCIATE_RJ or len(body) < 4:
         return "association aborted"
-    return f"association rejected: {_REASONS.get((body[2], body[3]), 'unknown reason')}"
+    return f"association rejected: {REFUSAL_REASONS.get((body[2], body[3]), 'unknown reason')}"
 
 
 def _user_items(pdu_bytes: int, window: bytes = b"") -> tuple[bytes, ...]:

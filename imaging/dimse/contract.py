@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any, Protocol
 
 
@@ -16,7 +17,7 @@ class Admission:
     calling_ae: str
     called_ae: str
     address: str = ""
-    services: frozenset[str] = frozenset({"store"})  # of store, find, move, get: what this peer may ask for
+    services: frozenset[str] = frozenset({"store"})  # of imaging.nodes.SERVICES: what this peer may ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,32 @@ class Admit(Protocol):
     def __call__(self, *, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal: ...
 
 
+class StoreRefused(Exception):
+    """An arriving object is not taken; what still comes of it is read and dropped."""
+
+    def __init__(self, answer: StoreAnswer) -> None:
+        super().__init__(answer.comment)
+        self.answer = answer
+
+
+class Incoming(Protocol):
+    """One data set on its way in, fragment by fragment. `close` is always called, and removes what was not kept."""
+
+    def write(self, fragment: memoryview) -> None:
+        """The fragment is valid only during the call. Raises StoreRefused."""
+
+    def finish(self) -> StoreAnswer:
+        """All of it has come: the peer is answered when this returns."""
+
+    def close(self) -> None: ...
+
+
 class Receive(Protocol):
-    """Given one encoded data set, valid only during the call; the peer is answered when it returns."""
+    """Asked for each C-STORE whose command set is in order; does not touch disk or database yet."""
 
     def __call__(
-        self,
-        *,
-        admission: Admission,
-        sop_class_uid: str,
-        sop_instance_uid: str,
-        transfer_syntax_uid: str,
-        dataset: memoryview,
-    ) -> StoreAnswer: ...
+        self, *, admission: Admission, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
+    ) -> Incoming: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +117,13 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a C-MOVE goes: an address that was checked, not a name."""
+    """Where a C-MOVE or a send goes: an address that was checked, not a name. With `tls` the certificate must be `host`'s."""
 
     ae_title: str
     address: str
     port: int
+    tls: SSLContext | None = None
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +205,5 @@ class AssociationLimits:
     send_seconds: float = 30.0
     object_bytes: int = 4 << 30
     request_seconds: float = 5.0  # the A-ASSOCIATE-RQ, where the front door could not look at it (TLS)
-    memory_bytes: int = 32 << 20  # a larger object is kept in an unnamed temporary file while it arrives
     connect_seconds: float = 10.0  # to the destination of a C-MOVE, its A-ASSOCIATE-AC included
     response_seconds: float = 60.0  # a C-STORE-RSP to what we send

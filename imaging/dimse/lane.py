@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from imaging.dimse import messages
-from imaging.dimse.contract import Admission, AssociationLimits, Services, StoreAnswer
+from imaging.dimse.contract import Admission, AssociationLimits, Incoming, Services, StoreAnswer, StoreRefused
 from imaging.dimse.inquiries import AssociationError, Request
-from imaging.dimse.spool import ObjectTooLargeError, Spool
 from imaging.header import uid_is_valid
 
 logger = logging.getLogger(__name__)
@@ -38,9 +37,18 @@ class _Store:
     message_id: int
     sop_class_uid: str
     sop_instance_uid: str
-    transfer_syntax_uid: str
-    spool: Spool
+    incoming: Incoming | None = None
+    length: int = 0
     refusal: StoreAnswer | None = None
+
+    def close(self) -> None:
+        if self.incoming is not None:
+            self.incoming.close()
+            self.incoming = None
+
+    def refuse(self, answer: StoreAnswer) -> None:
+        self.refusal = answer
+        self.close()
 
 
 class MessageLane:
@@ -82,7 +90,7 @@ class MessageLane:
 
     def close(self) -> None:
         if self._store is not None:
-            self._store.spool.close()
+            self._store.close()
             self._store = None
 
     def fragment(self, context_id: int, control: int, body: memoryview) -> None:
@@ -183,8 +191,6 @@ class MessageLane:
             messages.number_of(command, messages.MESSAGE_ID),
             messages.uid_of(command, messages.AFFECTED_CLASS),
             messages.uid_of(command, messages.AFFECTED_INSTANCE),
-            transfer_syntax,
-            Spool(memory_bytes=self._limits.memory_bytes, object_bytes=self._limits.object_bytes),
         )
         if "store" not in self._admission.services:
             store.refusal = StoreAnswer(messages.NOT_AUTHORIZED, "this AE title may not store here")
@@ -194,6 +200,11 @@ class MessageLane:
             store.refusal = StoreAnswer(messages.INVALID_INSTANCE, "SOP Instance UID is malformed")
         elif not has_data:
             store.refusal = StoreAnswer(messages.CANNOT_UNDERSTAND, "no data set follows the command")
+        else:
+            store.incoming = self._receive(
+                admission=self._admission, sop_class_uid=store.sop_class_uid, sop_instance_uid=store.sop_instance_uid,
+                transfer_syntax_uid=transfer_syntax,
+            )  # fmt: skip
         if has_data:
             self._store = store
         else:
@@ -203,40 +214,42 @@ class MessageLane:
         store = self._store
         if store is None:
             return
-        if store.refusal is None:
-            try:
-                store.spool.append(body)
-            except ObjectTooLargeError:
-                store.refusal = StoreAnswer(messages.OUT_OF_RESOURCES, "object larger than this server takes")
-            except OSError:
-                logger.exception("dimse: no room for an arriving object")
-                store.refusal = StoreAnswer(messages.OUT_OF_RESOURCES, "no room for this object")
-            if store.refusal is not None:
-                store.spool.close()
+        store.length += len(body)
+        if store.incoming is not None:
+            if store.length > self._limits.object_bytes:
+                store.refuse(StoreAnswer(messages.OUT_OF_RESOURCES, "object larger than this server takes"))
+            else:
+                self._guarded(store, lambda incoming: incoming.write(body))
         if is_last:
             self._store = None
-            with store.spool:
-                self._answer(store, store.refusal or self._received(store))
+            answer = store.refusal or self._received(store)
+            store.close()
+            self._answer(store, answer)
 
     def _received(self, store: _Store) -> StoreAnswer:
+        answer = self._guarded(store, lambda incoming: incoming.finish()) or store.refusal
+        if answer is None:
+            return StoreAnswer(messages.PROCESSING_FAILURE)
+        if answer.status == messages.SUCCESS or answer.status & 0xF000 == 0xB000:
+            self.stored += 1
+        return answer
+
+    def _guarded(self, store: _Store, step: Callable[[Incoming], StoreAnswer | None]) -> StoreAnswer | None:
+        """A step of an arriving object; what it raises becomes its refusal, and the peer keeps the image."""
+        if store.incoming is None:
+            return None
         try:
-            answer = self._receive(
-                admission=self._admission,
-                sop_class_uid=store.sop_class_uid,
-                sop_instance_uid=store.sop_instance_uid,
-                transfer_syntax_uid=store.transfer_syntax_uid,
-                dataset=store.spool.view(),
-            )
+            return step(store.incoming)
+        except StoreRefused as refused:
+            store.refuse(refused.answer)
         except Exception as error:  # noqa: BLE001 - whatever it was, the peer keeps the image and may send it again
             # the exception's own text may hold patient data: only its type and the lines of code are logged
             lines = "".join(traceback.format_tb(error.__traceback__))
             logger.error(
                 "dimse: receive failed, trace %s: %s\n%s", self._admission.trace_id, type(error).__name__, lines,
             )
-            return StoreAnswer(messages.PROCESSING_FAILURE, f"not stored, trace {self._admission.trace_id}")
-        if answer.status == messages.SUCCESS or answer.status & 0xF000 == 0xB000:
-            self.stored += 1
-        return answer
+            store.refuse(StoreAnswer(messages.PROCESSING_FAILURE, f"not stored, trace {self._admission.trace_id}"))
+        return None
 
     def _answer(self, store: _Store, answer: StoreAnswer) -> None:
         self._reply(store.context_id, messages.response_bytes(

@@ -1,9 +1,10 @@
 """An association that we open to send objects (PS3.8 9.3.2, PS3.7 D.3): blocking, by one thread, PDUs by struct.
 
-`retrieve` opens it to the destination of a C-MOVE. TLS is not offered yet.
+`retrieve` opens it to the destination of a C-MOVE, `imaging.scu.send` to a node that gets a study. Over TLS where it has one.
 """
 
 import socket
+import ssl
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
@@ -52,11 +53,16 @@ class SendingAssociation:
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.settimeout(limits.connect_seconds)
+            if destination.tls is not None:
+                self._socket = destination.tls.wrap_socket(self._socket, server_hostname=destination.host)
             self._socket.sendall(request_bytes(destination.ae_title, calling_ae, proposals, limits.pdu_bytes))
             self._take_accept(proposals, monotonic() + limits.connect_seconds)
             # kernel time-outs: a sendall that goes on may take as long as it takes
             self._socket.settimeout(None)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(int(limits.send_seconds), 0))
+        except ssl.SSLError as error:
+            self._socket.close()
+            raise NotAssociatedError(f"no TLS: {getattr(error, 'verify_message', '') or error.reason or 'failed'}") from None
         except (OSError, WireGone) as error:
             self._socket.close()
             raise NotAssociatedError(str(error) or "no answer to the association request") from None
@@ -73,7 +79,8 @@ class SendingAssociation:
                 self._socket.sendall(RELEASE_RQ_BYTES)
                 self._next_pdu(monotonic() + RELEASE_SECONDS)
             else:
-                self._socket.send(ABORT_BY_USER, socket.MSG_DONTWAIT)
+                self._socket.settimeout(0)
+                self._socket.send(ABORT_BY_USER)
         self._socket.close()
 
     def send(self, data: bytes | bytearray | memoryview) -> None:

@@ -21,7 +21,7 @@ def key_sql(table, column, target):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('imaging', '0002_query_retrieve'),
+        ('imaging', '0003_nodes_transfers'),
     ]
 
     operations = [

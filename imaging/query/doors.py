@@ -35,6 +35,7 @@ from imaging.query.attributes import Level
 from imaging.query.keys import QueryError, identifier_read, query_parse, retrieve_parse
 from imaging.query.match import Value
 from imaging.query.rows import QueryTooWideError, query_rows
+from imaging.scu.association import tls_context
 from imaging.storage import object_path
 from journal.audit import BUCKET_SECONDS, Actor, audit_record
 from journal.trace import trace
@@ -156,7 +157,7 @@ def _destination(node: Node) -> Destination:
         raise InquiryRefused(CANNOT_PERFORM, "destination: private or not allowed (EGRESS_ALLOW)") from None
     except EgressFailed:
         raise InquiryRefused(CANNOT_PERFORM, "destination: host name not found") from None
-    return Destination(node.ae_title, address, node.port or 0)
+    return Destination(node.ae_title, address, node.port or 0, tls_context(node=node), node.host)
 
 
 _OBJECTS_SQL = (

@@ -14,12 +14,12 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from imaging.storage.errors import ObjectMissingError, StoreAwayError
-from imaging.storage.files import file_drop, file_path, objects_settle
+from imaging.storage.files import file_drop, file_path, object_folder, objects_settle
 from imaging.storage.lazy import LazyPath
 from imaging.storage.remote import Bucket
 
 __all__ = [
-    "CHUNK", "LazyPath", "ObjectMissingError", "StoreAwayError", "bucket", "is_remote", "object_delete", "object_digest",
+    "CHUNK", "LazyPath", "ObjectMissingError", "StoreAwayError", "bucket", "is_remote", "object_delete", "object_digest", "object_folder",
     "object_key", "object_path", "object_range", "object_stream", "objects_settle",
 ]  # fmt: skip
 CHUNK = 1 << 20
@@ -37,7 +37,7 @@ def bucket() -> Bucket:
 
 
 def object_key(*, tenant_id: int, folder: str, instance_id: int) -> str:
-    """`t/<tenant>/<study id or 'aside'>/<instance id>.dcm`; `in` where the store had it before there was a row."""
+    """`t/<tenant>/<object_folder or 'aside'>/<instance id>.dcm`; `in` where the store had it before there was a row."""
     if is_remote() and settings.MEDHUB_OBJECTS_ACK == "store":
         folder = "in"
     return f"t/{tenant_id}/{folder}/{instance_id}.dcm"

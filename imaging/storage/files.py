@@ -9,6 +9,13 @@ from django.conf import settings
 
 from imaging.inbox import folder_sync
 
+SHARD_BITS = 39  # of a snowflake: objects of about two minutes share a folder, so a batch syncs one folder and not one a study
+
+
+def object_folder(instance_id: int) -> str:
+    """Where an object rests: a folder of its time, whatever study it is of."""
+    return f"{instance_id >> SHARD_BITS:x}"
+
 
 def file_path(key: str) -> Path:
     path: Path = settings.MEDHUB_OBJECTS / key

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from celery import Task, shared_task
+from celery import Task, current_app, shared_task
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
@@ -77,6 +77,16 @@ def rows_due(table: str, *, grace_seconds: float = 0, limit: int = 500) -> list[
             [timezone.now() - timedelta(seconds=grace_seconds), limit],
         )
         return list(cursor.fetchall())
+
+
+def queue_depth(queue: str) -> int:
+    """Messages that wait in a queue; 0 when it is not there yet or the broker does not answer."""
+    try:
+        with current_app.connection_for_write() as connection:
+            return int(connection.default_channel.queue_declare(queue=queue, passive=True).message_count)
+    except Exception as error:  # whatever a transport raises: then a sweep sends, as if nothing waited
+        log.debug("depth of %s not known: %s", queue, type(error).__name__)
+        return 0
 
 
 def task_send(task: Task, *, countdown: float | None = None, expires: float | None = None, **kwargs: Any) -> None:

@@ -27,6 +27,8 @@ register.filter("exam_time", words.exam_time)
 register.filter("since", words.since_words)
 register.filter("item_kind", words.item_kind)
 register.filter("resolution_words", words.resolution_words)
+register.filter("date_words", words.date_words)
+register.filter("hop_words", words.hop_words)
 register.filter("number_words", number_words)
 register.filter("finding_words", finding_words)
 
@@ -34,6 +36,12 @@ register.filter("finding_words", finding_words)
 @register.filter
 def modalities(text: str) -> str:
     return ", ".join(text.split(","))
+
+
+@register.filter
+def backslashes(text: str) -> str:
+    """CT, SR of a value of several (PS3.5 6.4)."""
+    return ", ".join(part for part in text.split("\\") if part)
 
 
 @register.filter

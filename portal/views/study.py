@@ -11,7 +11,7 @@ from ai.selectors import ai_states, decisions_of, reports_of
 from imaging.completion import study_complete
 from imaging.models import Series, Study
 from imaging.rendering import RenderError, slice_render
-from imaging.selectors import SliceFacts, series_of, slices_of, study_by_uuid
+from imaging.selectors import SliceFacts, destinations, series_of, slices_of, study_by_uuid
 from journal.audit import audit_record
 from portal.timeline import study_timeline
 from portal.words import ai_words
@@ -36,7 +36,7 @@ def study(request: HospitalRequest, uuid: UUID) -> HttpResponse:
         "study": found, "series": series, "shown": shown, "count": count, "middle": count // 2 + 1,
         "state": ai_words(ai_states(studies=[found])[found.id]), "reports": reports_of(study_id=found.id),
         "decisions": [decision for decision in decisions_of(study=found) if not decision.is_match and decision.rule],
-        "hops": study_timeline(study=found), "slice_words": _("Image {n} of %(count)s") % {"count": count},
+        "hops": study_timeline(study=found), "destinations": destinations(), "slice_words": _("Image {n} of %(count)s") % {"count": count},
     }  # fmt: skip
     return render(request, "portal/study.html", context)
 

@@ -9,7 +9,8 @@ from django.utils import timezone
 from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
 from ai.models import Connection, Job, Report, Result
 from ai.services import connection_create
-from imaging.models import Study
+from imaging.models import Node, Study, Transfer
+from imaging.nodes import node_add
 from tests import house
 from tests.conftest import Hospital
 from tests.dicom_files import series_of
@@ -78,3 +79,42 @@ def report_make(hospital: Hospital, study: Study, reason: str = "") -> Report:
             study=study, result=result, connection=job.connection, algorithm=ALGORITHM, conclusion="-", content=asdict(content),
             issued_at=now + timedelta(seconds=3.2),
         )  # fmt: skip
+
+
+def nodes_make(hospital: Hospital) -> Node:
+    """Nodes that answer, don't, and were never asked, and a transfer of every kind and state. In a scope; the first of them."""
+    now = timezone.now()
+    good = [
+        {"hop": "dns", "is_ok": True, "milliseconds": 0.4, "words": "192.0.2.7"},
+        {"hop": "tcp", "is_ok": True, "milliseconds": 1.9, "words": "connected to port 104"},
+        {"hop": "tls", "is_ok": True, "milliseconds": 6.1, "words": "TLSv1.3, TLS_AES_256_GCM_SHA384"},
+        {"hop": "association", "is_ok": True, "milliseconds": 8.0, "words": f"accepted by PACS, we call as {hospital.called_ae}"},
+        {"hop": "echo", "is_ok": True, "milliseconds": 3.2, "words": "answered with success"},
+    ]
+    words = "association rejected (permanent) by the service user: calling AE title not recognized"
+    bad = [*good[:3], {"hop": "association", "is_ok": False, "milliseconds": 21.0, "words": words}]
+    all_of_it = ("store", "find", "move", "get", "commit", "worklist")
+    first = node_add(
+        ae_title="PACS", host="pacs.radiology.example", port=104, services=all_of_it, uses_tls=True, is_asked_for_priors=True,
+        address="192.0.2.0/24,2001:db8:85a3::/48", description="the archive of radiology",
+    )  # fmt: skip
+    second = node_add(ae_title="OLDARCHIVE", host="192.0.2.77", port=11112, services=["store"], retrieve_by="get", description="2009")
+    node_add(ae_title="WORKSTATION_07", services=["find", "move"])
+    for node, hops in ((first, good), (second, bad)):
+        node.last_check, node.checked_at = hops, now
+        node.save()
+    common = {"node": second, "node_ae": "OLDARCHIVE", "created_at": now, "changed_at": now}
+    query = {"from": "20190101", "to": "20241231", "modalities": ["CT", "MR"]}
+    for n, facts in enumerate((
+        {"kind": "pull", "state": "done", "method": "get", "studies": 1, "studies_done": 1, "completed": 312},
+        {"kind": "send", "state": "failed", "studies": 1, "studies_failed": 1, "completed": 40, "failed": 2,
+         "last_error": "the node answered with status A900"},
+        {"kind": "priors", "state": "done", "last_error": "the node has nothing that matches"},
+        {"kind": "pull", "state": "cancelled", "method": "move", "studies": 1},
+        {"kind": "pull", "state": "queued", "method": "move", "studies": 1, "due_at": now},
+        {"kind": "migrate", "state": "running", "method": "move", "studies": 1841, "studies_done": 640, "completed": 210433,
+         "remaining": 112, "query": query, "due_at": now, "last_error": "waits for its hours"},
+        {"kind": "pull", "state": "running", "method": "get", "studies": 1, "completed": 160, "remaining": 152, "due_at": now},
+    )):  # fmt: skip
+        Transfer.objects.create(unique_on=f"scene-{n}", **{**common, **facts})
+    return first

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
+from imaging.models import Node
 from tenants.models import Membership
-from tests.browser import ward
+from tests.browser import scenes, ward
 from tests.browser.conftest import Visitor, context_of, portal_serve, visitor_of
 from tests.conftest import PASSWORD, Hospital
 from tests.quantify.serving import KEY, QuantifyServer
@@ -95,6 +96,11 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
     """Every page, every width, and no page wider than its window."""
     mercy, uuids = mercy_general
     Membership.objects.create(tenant=st_olaf.tenant, user=mercy.member("radiologist"), role="radiologist")
+    Membership.objects.create(tenant=st_olaf.tenant, user=mercy.member("admin"), role="admin")
+    with mercy.scope():
+        node = scenes.nodes_make(mercy).id
+    with st_olaf.scope():
+        Node.objects.all().delete()
     lines: list[str] = []
     at = f"/t/{mercy.slug}"
     plans: list[tuple[str, Steps]] = [
@@ -112,6 +118,10 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
         }),
         ("auditor", {"hospital-auditor": lambda v: v.open(f"{at}/")}),
         ("admin", {
+            "nodes": lambda v: v.open(f"{at}/nodes"), "node": lambda v: v.open(f"{at}/nodes/{node}"),
+            "node-form": lambda v: v.open(f"{at}/nodes/{node}/edit"), "nodes-empty": lambda v: v.open(f"/t/{st_olaf.slug}/nodes"),
+        }),
+        ("admin", {
             "hospital": lambda v: v.open(f"{at}/"), "attention": lambda v: (ward.trouble(mercy), v.open(f"{at}/attention")),
             "workitem-conflict": lambda v: v.open(f"{at}/attention/items/{ward.conflict(mercy)}"),
             "workitem-duplicate": lambda v: v.open(f"{at}/attention/items/{ward.duplicate(mercy)}"),
@@ -125,7 +135,7 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
                 step(visitor)
                 lines += picture(visitor, name)
     with visitor_of(context_of(chromium), address) as visitor:
-        visitor.sign_in(st_olaf, "admin").open(f"/t/{st_olaf.slug}/attention")
+        visitor.sign_in(mercy, "admin").open(f"/t/{st_olaf.slug}/attention")
         lines += picture(visitor, "attention-empty")
     with capsys.disabled():
         print("", *lines, sep="\n")  # noqa: T201 what `make screens` is asked for

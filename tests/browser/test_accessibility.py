@@ -36,6 +36,9 @@ PAGES = {
     "hospital": ("admin", "/t/{slug}/"),
     "attention": ("admin", "/t/{slug}/attention"),
     "workitem": ("admin", "/t/{slug}/attention/items/{item}"),
+    "nodes": ("admin", "/t/{slug}/nodes"),
+    "node": ("admin", "/t/{slug}/nodes/{node}"),
+    "node-new": ("admin", "/t/{slug}/nodes/new"),
     "403": ("radiologist", "/t/{slug}/attention"),
     "404": ("radiologist", "/t/{slug}/nothing"),
 }
@@ -70,7 +73,8 @@ def places(clinic: Hospital) -> dict[str, str]:
             )  # fmt: skip
         event_publish(name="study.changed", ids={"study_id": study.id, "version": 1})
         Delivery.objects.update(state=Delivery.State.DEAD, due_at=None, last_error="OperationalError", attempts=8)
-    return {"slug": clinic.slug, "study": str(study.uuid), "receiving": str(receiving.uuid), "item": str(item.id)}
+        node = scenes.nodes_make(clinic)
+    return {"item": str(item.id), "node": str(node.id), "slug": clinic.slug, "study": str(study.uuid), "receiving": str(receiving.uuid)}
 
 
 def open_place(visitor: Visitor, places: dict[str, str], cookies_of: Callable[[str], list[Any]], name: str) -> Page:
@@ -109,11 +113,11 @@ FOCUSED = """() => {
   return [order, element === document.body, isSeen && hasRing, element.outerHTML.slice(0, 90)];
 }"""
 REACHABLE = """() => [...document.querySelectorAll("*")].map((element, order) => [element, order]).filter(([element]) =>
-  element.matches("a[href], button, input:not([type=hidden]), select, textarea, [tabindex='0']")
+  element.matches("a[href], button, summary, input:not([type=hidden]), select, textarea, [tabindex='0']")
   && !element.disabled && element.checkVisibility({ visibilityProperty: true })).map(([, order]) => order)"""
 
 
-@pytest.mark.parametrize("name", ["login", "worklist", "study", "hospital", "attention", "workitem"])
+@pytest.mark.parametrize("name", ["login", "worklist", "study", "hospital", "attention", "workitem", "nodes", "node", "node-new"])
 def test_tab_reaches_everything_in_order_and_is_seen(visitor: Visitor, places, cookies_of, name: str) -> None:
     """"keyboard"; "focus ring 2 px visible in both": one walk from the first to the last control, each with its ring, no trap."""
     page = open_place(visitor, places, cookies_of, name)

@@ -51,7 +51,7 @@ def hospital_open(*, slug: str, name: str, zone: str, called: str, calling: str)
     hospital = Hospital(tenant=tenant, slug=slug, token=token, called_ae=called, calling_ae=calling)
     with hospital.scope():
         Node.objects.create(ae_title=calling)
-        Node.objects.create(ae_title="MERCY_PACS", address="203.0.113.7")
+        Node.objects.create(ae_title="MERCY_PACS", addresses=["203.0.113.7"])
         entitlement_set(state="active")
         quantify = connection_create(platform="medhub-quantify")
         rule_set(

@@ -14,7 +14,7 @@ def test_node_add_is_idempotent_and_moves_an_address(mercy, capsys) -> None:
     for address in (None, "10.1.2.3"):
         call_command("node_add", hospital=mercy.slug, ae="MR7", address=address)
     with mercy.scope():
-        assert [(n.ae_title, n.address) for n in Node.objects.filter(ae_title="MR7")] == [("MR7", "10.1.2.3")]
+        assert [(n.ae_title, n.addresses) for n in Node.objects.filter(ae_title="MR7")] == [("MR7", ["10.1.2.3"])]
 
 
 @pytest.mark.parametrize("title", ["", "X" * 17, "A\\B", "É"])

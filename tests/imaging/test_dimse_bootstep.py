@@ -34,8 +34,21 @@ HOSPITAL = """
     def admit(*, called_ae, calling_ae, address):
         return Admission(7, 1, "trace", calling_ae, called_ae)
 
-    def receive(**given):
-        return StoreAnswer(0)
+    class Arriving:
+        def __init__(self, **uids):
+            self.bytes = 0
+
+        def write(self, fragment):
+            self.bytes += len(fragment)
+
+        def finish(self):
+            return StoreAnswer(0)
+
+        def close(self):
+            pass
+
+    def receive(*, admission, **uids):
+        return Arriving()
 
     def alive(*, admissions):
         pass

@@ -74,13 +74,8 @@ class Hospital:
             raise ConnectionError("the database is down")
         return Admission(7, len(self.asked), f"trace-{len(self.asked)}", calling_ae, called_ae)
 
-    def receive(self, *, admission: Admission, dataset: memoryview, **uids: str) -> StoreAnswer:
-        time.sleep(self.receive_seconds)
-        self.received.append({"tenant": admission.tenant_id, "dataset": bytes(dataset), **uids})
-        answer = self.answers.pop(0) if self.answers else StoreAnswer(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def receive(self, *, admission: Admission, **uids: str) -> "Arriving":
+        return Arriving(self, {"tenant": admission.tenant_id, **uids})
 
     def alive(self, *, admissions: list[Admission]) -> None:
         self.renewed.append([admission.association_id for admission in admissions])
@@ -96,6 +91,27 @@ class Hospital:
 
     def thread_end(self) -> None:
         self.ended_threads.add(threading.current_thread().name)
+
+
+class Arriving:
+    """One object on its way in: recorded when it is whole."""
+
+    def __init__(self, hospital: Hospital, facts: dict[str, Any]) -> None:
+        self._hospital, self._facts, self._data = hospital, facts, bytearray()
+
+    def write(self, fragment: memoryview) -> None:
+        self._data += fragment
+
+    def finish(self) -> StoreAnswer:
+        time.sleep(self._hospital.receive_seconds)
+        self._hospital.received.append({**self._facts, "dataset": bytes(self._data)})
+        answer = self._hospital.answers.pop(0) if self._hospital.answers else StoreAnswer(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self._data.clear()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What is stored arrives unchanged and is answered (PS3.4 Annex B, PS3.7 9.1)."""
 
-import os
 import struct
 import time
 from pathlib import Path
@@ -127,17 +126,6 @@ class TestWhatArrives:
             kind, body = next_pdu(sock)
         assert kind == 2
         assert struct.pack(">BxHBxBx", 0x21, struct.unpack_from(">H", body, body.index(b"\x21\0") + 2)[0], 1, 4) in body
-
-    def test_larger_than_memory_comes_from_a_file(self) -> None:
-        """A large object is spooled to an unnamed file and still handed over whole and unchanged."""
-        data, hospital = os.urandom(3 << 20), Hospital()
-        with (
-            listening(hospital, limits=AssociationLimits(memory_bytes=1 << 20)) as listener,
-            connected(listener.port, CT_REQUEST) as sock,
-        ):
-            sock.sendall(store_pdus(data))
-            assert status(sock) == 0
-        assert hospital.received[0]["dataset"] == data
 
     def test_in_odd_fragments_is_put_together(self) -> None:
         """PS3.8 Annex E lets a PDU hold several PDVs, and a command come in pieces: both are put together."""

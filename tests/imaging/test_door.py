@@ -16,7 +16,7 @@ from pynetdicom.sop_class import CTImageStorage, Verification
 from imaging import associations
 from imaging.dimse.contract import Services
 from imaging.dimse.listener import Listener
-from imaging.ingest import instance_receive, quota_forget
+from imaging.ingest import IncomingObject, quota_forget
 from imaging.models import Association, Instance, Study
 from journal.models import AuditEvent
 from tests import house
@@ -30,7 +30,7 @@ _config.LOG_HANDLER_LEVEL = "none"
 @pytest.fixture
 def listener() -> Iterator[Listener]:
     services = Services(
-        admit=associations.association_admit, receive=instance_receive, alive=associations.associations_alive,
+        admit=associations.association_admit, receive=IncomingObject, alive=associations.associations_alive,
         ended=associations.association_end, thread_end=associations.thread_end,
     )  # fmt: skip
     found = Listener("127.0.0.1", 0, services=services)

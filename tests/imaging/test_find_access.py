@@ -182,16 +182,16 @@ def test_node_add_sets_services_and_place_and_keeps_the_rest(mercy, capsys) -> N
     def facts() -> tuple[Any, ...]:
         with mercy.scope():
             n = Node.objects.get(ae_title="WS1")
-        return n.is_store_allowed, n.is_find_allowed, n.is_move_allowed, n.is_get_allowed, n.host, n.port, n.address
+        return n.is_store_allowed, n.is_find_allowed, n.is_move_allowed, n.is_get_allowed, n.host, n.port, n.addresses
 
     call_command("node_add", hospital=mercy.slug, ae="WS1")
-    assert facts() == (True, False, False, False, "", None, None)
+    assert facts() == (True, False, False, False, "", None, [])
     call_command("node_add", hospital=mercy.slug, ae="WS1", services="find,move", host="ws1.example", port=104, address="10.0.0.9")
-    assert facts() == (False, True, True, False, "ws1.example", 104, "10.0.0.9")
+    assert facts() == (False, True, True, False, "ws1.example", 104, ["10.0.0.9"])
     call_command("node_add", hospital=mercy.slug, ae="WS1", port=11112)
-    assert facts() == (False, True, True, False, "ws1.example", 11112, "10.0.0.9")
+    assert facts() == (False, True, True, False, "ws1.example", 11112, ["10.0.0.9"])
     call_command("node_add", hospital=mercy.slug, ae="WS1", address="any")
-    assert facts()[-1] is None
+    assert facts()[-1] == []
     assert "find, move" in capsys.readouterr().out
     for wrong in ({"services": "find,delete"}, {"port": 70000}):
         with pytest.raises(CommandError):

@@ -29,7 +29,7 @@ from pynetdicom.sop_class import (
 from imaging import associations
 from imaging.dimse.contract import Services
 from imaging.dimse.listener import Listener
-from imaging.ingest import instance_receive
+from imaging.ingest import IncomingObject
 from imaging.nodes import node_add
 from imaging.part10 import part10_split
 from imaging.query import doors
@@ -48,7 +48,7 @@ ALL = ("store", "find", "move", "get")
 def serving() -> Iterator[Listener]:
     """The listener as the worker runs it."""
     services = Services(
-        admit=associations.association_admit, receive=instance_receive, alive=associations.associations_alive,
+        admit=associations.association_admit, receive=IncomingObject, alive=associations.associations_alive,
         ended=associations.association_end, thread_end=associations.thread_end, find=doors.identifier_find,
         retrieve=doors.identifier_retrieve,
     )  # fmt: skip

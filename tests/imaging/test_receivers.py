@@ -30,9 +30,22 @@ DESK = """
     def admit(*, called_ae, calling_ae, address):
         return Admission(7, next(numbers), "trace", calling_ae, called_ae)
 
-    def receive(*, admission, dataset, **uids):
-        write(did="receive", bytes=len(dataset))
-        return StoreAnswer(0)
+    class Arriving:
+        def __init__(self, **uids):
+            self.bytes = 0
+
+        def write(self, fragment):
+            self.bytes += len(fragment)
+
+        def finish(self):
+            write(did="receive", bytes=self.bytes)
+            return StoreAnswer(0)
+
+        def close(self):
+            pass
+
+    def receive(*, admission, **uids):
+        return Arriving()
 
     def alive(*, admissions):
         pass

@@ -10,7 +10,7 @@ from django.utils import timezone
 from imaging.models import WorkItem
 from journal import outbox
 from journal.models import Delivery, OutboxEvent
-from journal.tasks import delivery_run_task
+from journal.tasks import deliveries_run_task
 from journal.wall.scope import ScopeError
 
 pytestmark = pytest.mark.database
@@ -55,7 +55,7 @@ def no_nudge(**_: int) -> None:
 
 
 def run(hospital, delivery_id: int) -> Delivery:
-    delivery_run_task.run(tenant_id=hospital.tenant.id, delivery_id=delivery_id)
+    deliveries_run_task.run(tenant_id=hospital.tenant.id, delivery_ids=[delivery_id])
     with hospital.scope():
         return Delivery.objects.get(id=delivery_id)
 
@@ -75,7 +75,7 @@ def test_two_relays_race_for_one_lease(published) -> None:
     hospital, delivery_id = published
 
     def relay(_: int) -> None:
-        delivery_run_task.run(tenant_id=hospital.tenant.id, delivery_id=delivery_id)
+        deliveries_run_task.run(tenant_id=hospital.tenant.id, delivery_ids=[delivery_id])
         connections.close_all()
 
     with ThreadPoolExecutor(8) as pool:
@@ -160,3 +160,44 @@ def test_every_subscriber_of_the_map_is_there() -> None:
     for paths in FLOW.values():
         for path in paths:
             assert callable(import_string(path)), path
+
+
+MANY: list[list[int]] = []
+FLOW_MANY = f"{__name__}.GATHERED"
+GATHERED = {f"{__name__}.subscriber_works": f"{__name__}.subscriber_works_for_many"}
+
+
+def subscriber_works_for_many(*, events) -> None:
+    MANY.append([event.ids["study_id"] for event in events])
+    if any(event.ids["study_id"] == 13 for event in events):
+        raise ValueError("one of them")
+
+
+def many_published(hospital, settings, study_ids) -> list[int]:
+    settings.MEDHUB_FLOW, settings.MEDHUB_FLOW_GATHERED = f"{__name__}.FLOW_WORKS", FLOW_MANY
+    settings.MEDHUB_NUDGE = f"{__name__}.no_nudge"
+    CALLS.clear()
+    MANY.clear()
+    events = [outbox.NewEvent(name="study.changed", ids={"study_id": n}, trace_id=str(n)) for n in study_ids]
+    with hospital.scope():
+        outbox.events_publish(events=events)
+        return list(Delivery.objects.order_by("id").values_list("id", flat=True))
+
+
+def test_many_events_for_one_subscriber_run_together_once(mercy, settings) -> None:
+    """A subscriber that takes many gets them in one call; delivered twice they still act once."""
+    ids = many_published(mercy, settings, [1, 2, 3])
+    for _ in range(2):
+        deliveries_run_task.run(tenant_id=mercy.tenant.id, delivery_ids=ids)
+    with mercy.scope():
+        assert {row.state for row in Delivery.objects.all()} == {"done"}
+    assert (MANY, CALLS) == ([[1, 2, 3]], [])
+
+
+def test_one_bad_event_among_many_harms_no_other(mercy, settings) -> None:
+    """When the gathered call fails each event runs alone, and only what fails alone is tried again."""
+    ids = many_published(mercy, settings, [12, 13, 14])
+    deliveries_run_task.run(tenant_id=mercy.tenant.id, delivery_ids=ids)
+    with mercy.scope():
+        assert {row.state for row in Delivery.objects.all()} == {"done"}
+    assert (MANY, CALLS) == ([[12, 13, 14]], [12, 13, 14])

@@ -19,6 +19,7 @@ from billing.entitlements import entitlement_set
 from imaging.models import Study
 from medhub.embedded import Home
 from medhub.stack import ROOT, Ports, Stack
+from tests.orthanc import port_free
 from tests.servers import TEST_HOME
 
 WAIT_SECONDS = 60
@@ -37,8 +38,9 @@ def free_ports() -> Ports:
 class RunningHouse:
     """The house and what a test does with it."""
 
-    def __init__(self, stack: Stack, faults: Path, phantom: Path) -> None:
+    def __init__(self, stack: Stack, faults: Path, phantom: Path, archive_port: int) -> None:
         self.stack = stack
+        self.archive_port = archive_port  # of this machine, which the house may call
         self.faults = faults
         self.phantom = phantom
 
@@ -97,12 +99,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHouse]:
     def url(role: str) -> str:
         return f"postgresql://{role}@/{database['NAME']}?host={database['HOST']}"
 
+    ports, archive_port = free_ports(), port_free()
     stack = Stack(
-        home=Home(TEST_HOME / "stack"), ports=free_ports(), has_postgres=False, is_durable=False,
+        home=Home(TEST_HOME / "stack"), ports=ports, has_postgres=False, is_durable=False,
         environment={
             "DATABASE_URL": url("medhub_app"), "DATABASE_OWNER_URL": url("medhub_owner"),
             "DATABASE_SWEEP_URL": url("medhub_sweep"), "MEDHUB_OBJECTS": str(settings.MEDHUB_OBJECTS),
             "MEDHUB_FAULT_DIR": str(faults), "MEDHUB_LEASE_SECONDS": "2", "MEDHUB_BACKOFF_UNIT_SECONDS": "0.2",
+            "EGRESS_ALLOW": f"127.0.0.1:{ports.quantify},127.0.0.1:{archive_port}",
             "MEDHUB_SWEEP_SECONDS": "1", "MEDHUB_HEARTBEAT_SECONDS": "6", "MEDHUB_LOG_LEVEL": "INFO",
         },
     )  # fmt: skip
@@ -110,7 +114,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHouse]:
         stack.start_base()
         stack.start_house()
         stack.wait_ready()
-        yield RunningHouse(stack, faults, phantom)
+        yield RunningHouse(stack, faults, phantom, archive_port)
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
-from imaging.models import Series, Study, WorkItem
+from imaging.models import Node, Series, Study, Transfer, WorkItem
 from journal.wall.scope import tenant_scope
 from portal import urls
 from tenants.permissions import CAPABILITIES, is_allowed
@@ -21,6 +22,19 @@ PAGES = {
     "study": ("GET", ("uuid",), "study.read"),
     "study-slice": ("GET", ("uuid", "series_id", "number"), "study.read"),
     "study-complete": ("POST", ("uuid",), "delivery.manage"),
+    "study-send": ("POST", ("uuid",), "transfer.manage"),
+    "nodes": ("GET", (), "transfer.manage"),
+    "node-new": ("GET", (), "node.manage"),
+    "node": ("GET", ("node_id",), "transfer.manage"),
+    "node-edit": ("GET", ("node_id",), "node.manage"),
+    "node-check": ("POST", ("node_id",), "node.manage"),
+    "node-query": ("POST", ("node_id",), "transfer.manage"),
+    "node-pull": ("POST", ("node_id",), "transfer.manage"),
+    "node-migrate": ("POST", ("node_id",), "node.manage"),
+    "transfers-panel": ("GET", (), "transfer.manage"),
+    "transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
+    "transfer-retry": ("POST", ("transfer_id",), "transfer.manage"),
+    "node-delete": ("POST", ("node_id",), "node.manage"),
     "attention": ("GET", (), "delivery.manage"),
     "letter-resend": ("POST", ("delivery_id",), "delivery.manage"),
     "job-resend": ("POST", ("job_id",), "delivery.manage"),
@@ -39,10 +53,19 @@ MACHINES = {
     "api-workitems": ("GET", (), "delivery.manage"),
     "api-workitem": ("GET", ("item_id",), "delivery.manage"),
     "api-workitem-resolve": ("POST", ("item_id",), "workitem.decide"),
+    "api-nodes": ("GET", (), "transfer.manage"),
+    "api-node": ("GET", ("node_id",), "transfer.manage"),
+    "api-node-check": ("POST", ("node_id",), "node.manage"),
+    "api-node-query": ("POST", ("node_id",), "transfer.manage"),
+    "api-transfers": ("GET", (), "transfer.manage"),
+    "api-transfer": ("GET", ("transfer_id",), "transfer.manage"),
+    "api-transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
+    "api-transfer-retry": ("POST", ("transfer_id",), "transfer.manage"),
 }
 OPEN = {
     "home": "sends to the login",
     "healthz": "for load balancers: no hospital's data",
+    "api-schema": "OpenAPI of the API: says nothing about anybody",
     "fhir-metadata": "the FHIR capability statement says nothing about anybody",
 }
 
@@ -62,17 +85,22 @@ def study(mercy):
     house.store(mercy, [*slices, ct_slice(StudyInstanceUID=slices[0].StudyInstanceUID, PatientID="P2", PatientName="ROE^RICHARD")])
     house.index(mercy)
     with mercy.scope():
-        study = Study.objects.get()
-        return study, Series.objects.get()
+        node = Node.objects.get()
+        now = timezone.now()
+        transfer = Transfer.objects.create(
+            kind="pull", node=node, node_ae=node.ae_title, unique_on="x", created_at=now, changed_at=now
+        )
+        return Study.objects.get(), Series.objects.get(), node, transfer
 
 
 def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
-    found, series = study
+    found, series, node, transfer = study
     with tenant_scope(found.tenant_id):
         item_id = WorkItem.objects.values_list("id", flat=True)[0]
     values = {
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
         "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
+        "node_id": node.id, "transfer_id": transfer.id,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
 
@@ -109,7 +137,7 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
     client.post("/accounts/login/", {"login": f"owner@{olaf.slug}.example", "password": PASSWORD})
     for name, (method, needs, _) in PAGES.items():
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
-        if {"uuid", "item_id"} & set(needs):
+        if {"uuid", "item_id", "node_id", "transfer_id"} & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
     assert client.get("/t/no-such-hospital/worklist").status_code == 404
 
@@ -135,7 +163,7 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
             assert own.status_code == 403, (name, own.status_code)
             continue
         assert own.status_code not in {401, 403, 500}, (name, own.status_code)
-        if {"fhir_id", "study_uid", "item_id"} & set(needs):
+        if {"fhir_id", "study_uid", "item_id", "node_id", "transfer_id"} & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
             assert foreign.status_code in {404, 415}, (name, foreign.status_code)
     ApiToken.objects.filter(tenant=mercy.tenant).update(revoked_at="2026-01-01T00:00:00Z")

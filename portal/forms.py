@@ -1,0 +1,105 @@
+"""Forms of the pages: their words and shapes. What may be is decided in the domain, whose refusals come back to their field."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from imaging.models import Node
+from imaging.nodes import SERVICES, services_of
+
+DAY = _("Like 2026-03-01.")
+SERVICE_WORDS = {
+    "store": _("send us images"), "find": _("query"), "move": _("have studies moved"), "get": _("fetch studies"),
+    "commit": _("ask for storage commitment"), "worklist": _("read the worklist"),
+}  # fmt: skip
+
+
+class PlainForm(forms.Form):
+    """Widgets with the classes of our pages."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, label_suffix="", **kwargs)
+        for field in self.fields.values():
+            is_box = isinstance(field.widget, forms.CheckboxInput | forms.CheckboxSelectMultiple)
+            is_choice = isinstance(field.widget, forms.Select)
+            field.widget.attrs.setdefault("class", "form-check-input" if is_box else "form-select" if is_choice else "form-control")
+
+
+class NodeForm(PlainForm):
+    ae_title = forms.CharField(label=_("AE title"), max_length=16, help_text=_("As the device calls itself, at most 16 characters."))
+    description = forms.CharField(label=_("What it is"), max_length=120, required=False)
+    services = forms.MultipleChoiceField(
+        label=_("It may"), choices=[(name, SERVICE_WORDS[name]) for name in SERVICES], required=False,
+        widget=forms.CheckboxSelectMultiple, help_text=_("With nothing allowed it may not connect; we may still call it."),
+    )  # fmt: skip
+    addresses = forms.CharField(
+        label=_("From these addresses only"), required=False, widget=forms.Textarea(attrs={"rows": 2}), max_length=4000,
+        help_text=_("One on each line, networks like 10.1.2.0/24 too. Empty: from anywhere."),
+    )  # fmt: skip
+    host = forms.CharField(label=_("Host"), max_length=255, required=False, help_text=_("Where it listens, if we shall call it."))
+    port = forms.IntegerField(label=_("Port"), min_value=1, max_value=65535, required=False)
+    uses_tls = forms.BooleanField(label=_("Call it over TLS"), required=False)
+    retrieve_by = forms.ChoiceField(
+        label=_("Pull from it by"), choices=[("move", "C-MOVE"), ("get", "C-GET")],
+        help_text=_("C-MOVE: it sends to our AE and must know it. C-GET: over our own association."),
+    )  # fmt: skip
+    is_asked_for_priors = forms.BooleanField(label=_("Ask it for priors of each new study"), required=False)
+    priors_count = forms.IntegerField(label=_("How many priors"), min_value=1, max_value=50, initial=3)
+    priors_years = forms.IntegerField(label=_("Not older than years"), min_value=1, max_value=100, initial=5)
+
+    def facts(self) -> dict[str, Any]:
+        """What `node_create` and `node_update` take."""
+        return {**self.cleaned_data, "addresses": self.cleaned_data["addresses"].replace(",", "\n").split("\n")}
+
+
+def node_initial(node: Node) -> dict[str, Any]:
+    plain = (
+        "ae_title", "description", "host", "port", "uses_tls", "retrieve_by", "is_asked_for_priors", "priors_count", "priors_years",
+    )  # fmt: skip
+    facts = {name: getattr(node, name) for name in plain}
+    return {**facts, "services": sorted(services_of(node)), "addresses": "\n".join(node.addresses)}
+
+
+class SearchForm(PlainForm):
+    """What to look for at a node."""
+
+    PatientID = forms.CharField(label=_("Patient number"), max_length=64, required=False)
+    PatientName = forms.CharField(
+        label=_("Patient name"), max_length=64, required=False, help_text=_("Family^Given; * for the rest."),
+    )  # fmt: skip
+    AccessionNumber = forms.CharField(label=_("Accession number"), max_length=16, required=False)
+    first = forms.DateField(label=_("From day"), required=False, help_text=DAY)
+    last = forms.DateField(label=_("To day"), required=False, help_text=DAY)
+    ModalitiesInStudy = forms.CharField(label=_("Modality"), max_length=16, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().clean() or {}
+        if not any(found.values()):
+            raise forms.ValidationError(_("Say what to look for."))
+        return found
+
+    def keys(self) -> dict[str, str]:
+        """DICOM keywords and their values."""
+        found = {name: value for name, value in self.cleaned_data.items() if value and name not in {"first", "last"}}
+        first, last = self.cleaned_data.get("first"), self.cleaned_data.get("last")
+        if first or last:
+            found["StudyDate"] = f"{first:%Y%m%d}-" if first else "-"
+            found["StudyDate"] += f"{last:%Y%m%d}" if last else ""
+        return found
+
+
+class MigrationForm(PlainForm):
+    """Everything of some days, as slowly as the archive wants it."""
+
+    first = forms.DateField(label=_("From day"), help_text=DAY)
+    last = forms.DateField(label=_("To day"), help_text=DAY)
+    modalities = forms.CharField(label=_("Modalities"), max_length=200, required=False, help_text=_("Like CT, MR. Empty: all."))
+    studies_per_minute = forms.IntegerField(label=_("Studies a minute, at most"), min_value=1, max_value=1_000_000, required=False)
+    hour_from = forms.IntegerField(label=_("Only from hour"), min_value=0, max_value=23, required=False)
+    hour_to = forms.IntegerField(label=_("To hour"), min_value=0, max_value=24, required=False)
+
+    def query(self) -> dict[str, Any]:
+        facts = self.cleaned_data
+        modalities = [part for part in facts["modalities"].replace(",", " ").split() if part]
+        return {"from": f"{facts['first']:%Y%m%d}", "to": f"{facts['last']:%Y%m%d}", "modalities": modalities}
