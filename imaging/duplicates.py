@@ -3,7 +3,6 @@
 What it cannot know in time (two at once, a database that is away) is acknowledged, and put aside by the index worker.
 """
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from django.utils import timezone
 
 from imaging.filing import Stored, instances_known, item_insert
 from imaging.storage import object_path
-from imaging.storage.digests import file_digests
+from imaging.storage.digests import dataset_digest
 from journal.wall.scope import is_in_scope, tenant_id_current, tenant_scope
 
 log = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ def is_taken(
                     _remember(memory)
                 return False
             found = digest()
-            if (_digest_of(stored), stored.transfer_syntax_uid) == (found, transfer_syntax_uid):
+            if (stored_digest(stored), stored.transfer_syntax_uid) == (found, transfer_syntax_uid):
                 return False
             item_insert(
                 kind="duplicate-refused", reason="same SOP Instance UID, other content: refused, nothing was kept",
@@ -71,10 +70,17 @@ def _is_series_known(series_uid: str) -> bool:
         return cursor.fetchone() is not None
 
 
-def _digest_of(stored: Stored) -> str:
-    """Rows from before data sets had a checksum of their own are read; what cannot be read is other content."""
-    digest = stored.dataset_sha256
-    if not digest:
-        with contextlib.suppress(OSError):
-            digest = file_digests(object_path(stored.key))[1]
+def stored_digest(stored: Stored) -> str:
+    """The checksum of a stored data set, made and kept when it is first asked for; what cannot be read is other content."""
+    if stored.dataset_sha256:
+        return stored.dataset_sha256
+    try:
+        digest = dataset_digest(object_path(stored.key))
+    except OSError:
+        return ""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE imaging_instance SET dataset_sha256 = %s WHERE tenant_id = %s AND id = %s AND key = %s",
+            [digest, tenant_id_current(), stored.id, stored.key],
+        )
     return digest

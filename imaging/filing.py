@@ -6,7 +6,7 @@ Called in a scope by the index worker for what arrived, and by `imaging.workitem
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from imaging.inbox import InboxObject
 from imaging.models import Study
 from imaging.people import Person
 from imaging.storage import is_remote, object_key
+from imaging.storage.digests import dataset_digest
 from journal.outbox import NewEvent, events_publish
 from journal.wall.ids import id_new, id_time
 from journal.wall.scope import tenant_id_current
@@ -26,13 +27,17 @@ from journal.wall.scope import tenant_id_current
 
 @dataclass(frozen=True)
 class Described:
-    """An object with what it says about itself. `sha256` is of the file, `dataset_sha256` of it without group 2."""
+    """An object with what it says about itself. `sha256` is of the file."""
 
     item: InboxObject
     facts: InstanceFacts
     sha256: str
-    dataset_sha256: str
     size: int
+
+    @cached_property
+    def dataset_sha256(self) -> str:
+        """Of the file without group 2; read only when somebody asks."""
+        return dataset_digest(self.item.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +186,7 @@ def _values(d: Described, key: str) -> dict[str, Any]:
     return {
         "sop_class_uid": facts.sop_class_uid, "transfer_syntax_uid": facts.transfer_syntax_uid, "number": facts.number,
         "frames": facts.frames, "rows": facts.rows, "columns": facts.columns, "position": facts.position, "extra": facts.extra,
-        "key": key, "size": d.size, "sha256": d.sha256, "dataset_sha256": d.dataset_sha256, "source": d.item.source,
+        "key": key, "size": d.size, "sha256": d.sha256, "dataset_sha256": "", "source": d.item.source,
         "received_at": id_time(d.item.instance_id), "scrub_result": "",
     }  # fmt: skip
 

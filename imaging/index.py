@@ -10,14 +10,15 @@ from collections.abc import Iterable, Sequence
 from django.db import InterfaceError, OperationalError, connection
 
 from imaging.describe import instance_describe
+from imaging.duplicates import stored_digest
 from imaging.filing import Aside, Batch, Described, Stored, aside_key, batch_write, instances_known
 from imaging.header import HeaderError
 from imaging.inbox import InboxObject
 from imaging.models import Study
 from imaging.people import patients_resolve
 from imaging.query import fold, moments
-from imaging.storage import object_folder, object_key, object_path, objects_settle
-from imaging.storage.digests import file_digests
+from imaging.storage import object_folder, object_key, objects_settle
+from imaging.storage.digests import file_digest
 from journal.faults import fault
 from journal.wall.ids import id_time
 from journal.wall.scope import tenant_id_current, tenant_scope
@@ -75,7 +76,7 @@ def _put_aside(item: InboxObject, *, reason: str) -> None:
 
 
 def _unreadable(item: InboxObject, reason: str) -> Aside:
-    sha256, _ = file_digests(item.path)
+    sha256 = file_digest(item.path)
     return Aside(item=item, kind="unreadable", reason=reason[:200], sha256=sha256, size=item.path.stat().st_size)
 
 
@@ -87,7 +88,7 @@ def _describe(objects: Iterable[InboxObject]) -> tuple[list[Described], Batch]:
         except HeaderError as error:
             batch.aside.append(_unreadable(item, f"not readable: {error}"))
             continue
-        described.append(Described(item, facts, *file_digests(item.path), item.path.stat().st_size))
+        described.append(Described(item, facts, file_digest(item.path), item.path.stat().st_size))
     return described, batch
 
 
@@ -99,13 +100,15 @@ def _sort(described: list[Described], batch: Batch, *, policy: str) -> None:
     batch.people = patients_resolve(objects=[d.facts for d in described])
     batch.studies = _studies_resolve(described, batch)
     there = instances_known([d.facts.sop_instance_uid for d in described])
+    fresh: dict[str, Described] = {}
     homes = _series_homes([d.facts.series_uid for d in described])
     for d in described:
         study = batch.studies[d.facts.study_uid]
         known = there.get(d.facts.sop_instance_uid)
         if known is not None:
-            if not _is_same(d, known) and not _is_aside_already(d, known):
+            if not _is_same(d, known, fresh) and not _is_aside_already(d, known):
                 there[d.facts.sop_instance_uid] = _duplicate(d, known, study, batch, policy)
+                fresh[aside_key(d.item)] = d
             continue  # the same object again: idempotent success
         if study.patient_id != batch.people[d.facts.sop_instance_uid].id:
             reason = "names another patient than the rest of its study: kept aside"
@@ -118,6 +121,7 @@ def _sort(described: list[Described], batch: Batch, *, policy: str) -> None:
         key = object_key(tenant_id=d.item.tenant_id, folder=object_folder(d.item.instance_id), instance_id=d.item.instance_id)
         there[d.facts.sop_instance_uid] = stored_of(d, d.item.instance_id, study.id, key)
         batch.kept.append((d, key))
+        fresh[key] = d
 
 
 def _person_id(d: Described, batch: Batch) -> int:
@@ -138,12 +142,14 @@ def _settled(ids: list[int]) -> set[int]:
 ASIDE_KINDS = ("duplicate", "duplicate-replaced", "patient-conflict", "series-conflict", "unreadable")
 
 
-def _is_same(d: Described, known: Stored) -> bool:
-    digest = known.dataset_sha256
-    if not digest:  # a row from before data sets had a checksum of their own
-        with contextlib.suppress(OSError):
-            digest = file_digests(object_path(known.key))[1]
-    return (digest, known.transfer_syntax_uid) == (d.dataset_sha256, d.facts.transfer_syntax_uid)
+def _is_same(d: Described, known: Stored, fresh: dict[str, Described]) -> bool:
+    """`fresh`: the objects of this batch by their keys; they have no resting place yet."""
+    if known.transfer_syntax_uid != d.facts.transfer_syntax_uid:
+        return False
+    if known.sha256 == d.sha256:
+        return True
+    newcomer = fresh.get(known.key)
+    return d.dataset_sha256 == (newcomer.dataset_sha256 if newcomer else stored_digest(known))
 
 
 def _is_aside_already(d: Described, known: Stored) -> bool:
@@ -176,7 +182,7 @@ def _aside(d: Described, kind: str, reason: str, **about: int) -> Aside:
 
 def stored_of(d: Described, instance_id: int, study_id: int, key: str) -> Stored:
     return Stored(
-        instance_id, d.facts.sop_instance_uid, d.facts.series_uid, study_id, key, d.size, d.sha256, d.dataset_sha256,
+        instance_id, d.facts.sop_instance_uid, d.facts.series_uid, study_id, key, d.size, d.sha256, "",
         d.facts.transfer_syntax_uid,
     )  # fmt: skip
 

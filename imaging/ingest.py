@@ -23,7 +23,7 @@ from imaging.inbox import Bytes, Draft, draft_open, inbox_bytes
 from imaging.models import StorageUse
 from imaging.part10 import file_meta_bytes
 from imaging.storage import StoreAwayError, bucket, is_remote, object_key
-from imaging.storage.digests import file_digests
+from imaging.storage.digests import dataset_digest, file_digest
 from journal.wall.scope import is_in_scope, tenant_scope
 from tenants.models import DuplicatePolicy
 from tenants.selectors import tenant_get
@@ -153,7 +153,7 @@ class IncomingObject:
             )  # fmt: skip
 
     def _digest(self) -> str:
-        """Of the data set, as `file_digests` will find it in the file."""
+        """Of the data set, as `dataset_digest` will find it in the file."""
         if self._draft is None:
             return hashlib.sha256(self._held).hexdigest()
         with self._draft.view() as view, memoryview(view)[len(self._meta) :] as dataset:
@@ -211,7 +211,7 @@ def draft_check(draft: Draft, *, tenant_id: int) -> ObjectFacts:
     if _allowances.policy(tenant_id=tenant_id) == DuplicatePolicy.REFUSE:
         duplicate_check(
             tenant_id=tenant_id, facts=facts, transfer_syntax_uid=head.transfer_syntax_uid,
-            digest=lambda: file_digests(draft.path)[1],
+            digest=lambda: dataset_digest(draft.path),
         )  # fmt: skip
     quota_take(tenant_id=tenant_id, size=draft.size)
     return facts
@@ -234,7 +234,7 @@ def draft_keep(draft: Draft, *, tenant_id: int) -> None:
     if is_remote() and settings.MEDHUB_OBJECTS_ACK == "store":
         key = object_key(tenant_id=tenant_id, folder="in", instance_id=draft.instance_id)
         try:
-            bucket().put(key, draft.path, size=draft.size, sha256=file_digests(draft.path)[0])
+            bucket().put(key, draft.path, size=draft.size, sha256=file_digest(draft.path))
         except StoreAwayError as error:
             log.error("object not kept: %s", error.user_message)
             raise Refused(OUT_OF_RESOURCES, "the object store is away: nothing of this object was kept") from None

@@ -210,7 +210,7 @@ class Instance(TenantModel):
     key = models.CharField(max_length=160)
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)  # of the file as kept
-    dataset_sha256 = models.CharField(max_length=64, default="", blank=True)  # without group 2, which differs between senders
+    dataset_sha256 = models.CharField(max_length=64, default="", blank=True)  # without group 2; made when its UID comes again
     scrubbed_at = models.DateTimeField(null=True)
     scrub_result = models.CharField(max_length=8, default="", blank=True)  # ok, damaged, missing
     source = models.BigIntegerField(default=0)  # association, or 0 for the web door

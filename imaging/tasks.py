@@ -42,7 +42,8 @@ def audit_sweep() -> None:
         task_send(audit_seal_task, tenant_id=tenant_id)
 
 
-@tenant_task(queue="delivery", is_scoped=False)
+# With the transfers: they wait for another machine too.
+@tenant_task(queue="transfer", is_scoped=False)
 def uploads_run_task(*, tenant_id: int) -> None:
     while uploads.uploads_run(tenant_id=tenant_id):
         pass
@@ -58,7 +59,7 @@ def uploads_sweep() -> None:
         task_send(uploads_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id)
 
 
-@tenant_task(queue="default", is_scoped=False)
+@tenant_task(queue="transfer", is_scoped=False)
 def scrub_step_task(*, tenant_id: int) -> None:
     scrub.scrub_step(tenant_id=tenant_id)
 

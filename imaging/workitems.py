@@ -127,7 +127,7 @@ def _described(item: WorkItem) -> Described:
         facts = instance_describe(object_path(item.key))
     except (HeaderError, StoreAwayError, OSError) as error:
         raise DecisionRefused(f"the object cannot be read now ({type(error).__name__})") from error
-    return Described(_arrival_of(item), facts, item.sha256, item.dataset_sha256, item.size)
+    return Described(_arrival_of(item), facts, item.sha256, item.size)
 
 
 def _arrival_of(item: WorkItem) -> InboxObject:

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from medhub.stack import ROOT
+from medhub.stack import ROOT, _die_with_parent
 
 ACCESS, SECRET, BUCKET = "test:tester", "testing-secret", "medhub"
 START_SECONDS = 30
@@ -36,7 +36,7 @@ class SwiftServer:
     def start(self) -> None:
         log = (self._folder / "log").open("ab")
         command = [sys.executable, "-W", "ignore", "-m", "tests.swift_server", str(self._folder), str(self.port), ACCESS, SECRET]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, preexec_fn=_die_with_parent)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self._process.poll() is None:
             with socket.socket() as probe:

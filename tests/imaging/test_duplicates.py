@@ -17,6 +17,7 @@ from journal.models import OutboxEvent
 from tests import house
 from tests.dicom_files import ct_slice, part10
 from tests.imaging.test_door import associate, database_away, listener, prepared  # noqa: F401 the fixture
+from tests.imaging.test_ingest import encoded
 from tests.imaging.test_stow import body, post, reasons
 
 pytestmark = pytest.mark.database
@@ -89,6 +90,25 @@ def test_the_same_data_set_through_both_doors_is_the_same(client, listener, merc
         assert object_path(Instance.objects.get().key).read_bytes() != part10(ds)
     assert post(client, mercy, body(part10(ds))).status_code == 200
     house.index(mercy)
+    with mercy.scope():
+        assert (Instance.objects.count(), WorkItem.objects.count()) == (1, 0)
+
+
+def test_the_same_from_two_senders_in_one_batch(mercy) -> None:
+    """Neither has a row when the other is looked at: the data sets are compared where they lie."""
+    from dataclasses import replace
+
+    from imaging.ingest import instance_receive
+
+    ds = ct_slice()
+    for title in ("CT1", "CT2"):
+        admission = replace(house.admission(mercy), calling_ae=title)
+        answer = instance_receive(
+            admission=admission, sop_class_uid=ds.SOPClassUID, sop_instance_uid=ds.SOPInstanceUID,
+            transfer_syntax_uid=ExplicitVRLittleEndian, dataset=encoded(ds),
+        )  # fmt: skip
+        assert answer.status == 0
+    assert house.index(mercy) == 2
     with mercy.scope():
         assert (Instance.objects.count(), WorkItem.objects.count()) == (1, 0)
 
