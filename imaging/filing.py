@@ -118,7 +118,10 @@ def batch_write(batch: Batch, *, quiet: int) -> None:
     )
     _uploads_insert(batch, now)
     events = [
-        NewEvent(name="study.changed", ids={"study_id": study.id}, trace_id=study.trace_id)
+        NewEvent(
+            name="study.changed", ids={"study_id": study.id}, trace_id=study.trace_id,
+            delay_seconds=settings.MEDHUB_ARRIVING_SECONDS,
+        )
         for study in batch.studies.values()
         if study.id in batch.changed
     ]
