@@ -15,7 +15,7 @@ from journal.models import Delivery
 from medhub.stack import ROOT
 from tests.conftest import hospital_make
 
-pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.broker, pytest.mark.xdist_group("stack")]
 
 # The steps of DESIGN section 3 and where each lives. A step whose file has no point fails the suite.
 STEPS = {
