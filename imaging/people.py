@@ -55,6 +55,8 @@ def _patient_new(patient: PatientFacts, *, variant: str) -> Patient:
 def patients_resolve(*, objects: Iterable[InstanceFacts]) -> dict[str, Person]:
     """Find or make the patients of these objects, in the scope and transaction of the caller. Keyed by SOP Instance UID.
 
+    A person whom somebody merged into another one is that one from then on.
+
     Called by the one index worker of a volume, so a select and an insert cannot race.
     """
     objects = list(objects)
@@ -74,4 +76,6 @@ def patients_resolve(*, objects: Iterable[InstanceFacts]) -> dict[str, Person]:
         found[facts.sop_instance_uid] = (key, is_conflict)
     Patient.objects.bulk_create(new.values())
     rows |= new
-    return {uid: Person(id=rows[key].id, is_conflict=is_conflict) for uid, (key, is_conflict) in found.items()}
+    into = {row.id: row.merged_into_id for row in rows.values() if row.merged_into_id}
+    found = {uid: (key, is_conflict and rows[key].id not in into) for uid, (key, is_conflict) in found.items()}
+    return {uid: Person(id=into.get(rows[key].id, rows[key].id), is_conflict=is_conflict) for uid, (key, is_conflict) in found.items()}

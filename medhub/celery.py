@@ -51,6 +51,9 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "studies": {"task": "imaging.tasks.studies_sweep", "schedule": timedelta(seconds=min(seconds, 0.5))},
         "transfers": {"task": "imaging.tasks.transfers_sweep", "schedule": every},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
+        "uploads": {"task": "imaging.tasks.uploads_sweep", "schedule": every},
+        "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},
+        "purge": {"task": "imaging.tasks.purge_sweep", "schedule": timedelta(minutes=10)},
         "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(minutes=10)},
     }
 
