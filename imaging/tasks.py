@@ -1,6 +1,7 @@
-"""Celery's way into imaging: complete due studies, take transfers a step further; seal audit trails whose request got lost."""
+"""Celery's way into imaging: complete due studies, take transfers a step further, answer commitment requests; seal audit trails whose request got lost."""
 
 from imaging import completion
+from imaging.commitment.run import commitment_run
 from imaging.transfers import run
 from journal.tasks import audit_seal_task
 from journal.wall.tasks import GRACE_SECONDS, SWEEP_EXPIRES, rows_due, sweep_task, task_send, tenant_task
@@ -30,6 +31,19 @@ def transfer_run_task(*, tenant_id: int, transfer_id: int) -> None:
 def transfers_sweep() -> None:
     for tenant_id, transfer_id in rows_due("imaging_transfer", grace_seconds=GRACE_SECONDS):
         task_send(transfer_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, transfer_id=transfer_id)
+
+
+@tenant_task(queue="transfer", is_scoped=False)
+def commitment_run_task(*, tenant_id: int, request_id: int) -> None:
+    wait = commitment_run(tenant_id=tenant_id, request_id=request_id)
+    if wait is not None:
+        task_send(commitment_run_task, countdown=wait, tenant_id=tenant_id, request_id=request_id)
+
+
+@sweep_task(queue="transfer")
+def commitments_sweep() -> None:
+    for tenant_id, request_id in rows_due("imaging_commitmentrequest", grace_seconds=GRACE_SECONDS):
+        task_send(commitment_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, request_id=request_id)
 
 
 @sweep_task()
