@@ -1,4 +1,4 @@
-"""Celery's way into imaging: complete due studies, take transfers a step further, answer commitment requests; seal audit trails whose request got lost."""
+"""Celery's way into imaging: complete due studies, take transfers and commitment requests a step further, seal late audit trails."""
 
 from imaging import completion
 from imaging.commitment.run import commitment_run

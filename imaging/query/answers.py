@@ -123,7 +123,7 @@ class DatasetEncoder:
         for tag, (vr, value) in constants.items():
             element = self._element(self._head(tag, vr), vr, value.encode("ascii", "replace"))
             fields.append(_Field(tag, vr, b"", 0, 0, constant=element))
-        return sorted(fields, key=lambda field: field.tag)
+        return sorted(fields, key=lambda one: one.tag)
 
     def dataset(self, values: Sequence[Value | bytes], charset: CharacterSet | None, *, is_item: bool = False) -> bytes:
         """An item names no character set of its own: it has the data set's. Raises UnfitError."""
@@ -131,14 +131,14 @@ class DatasetEncoder:
         if charset is not None and not is_item:
             tag = attributes.CHARACTER_SET
             parts.append(self._element(self._head(tag, "CS"), "CS", charset.terms.encode("ascii", "replace")))
-        for field in self._fields:
-            if field.constant:
-                parts.append(field.constant)
+        for one in self._fields:
+            if one.constant:
+                parts.append(one.constant)
                 continue
-            encoded = self._value(values[field.position], field, charset)
+            encoded = self._value(values[one.position], one, charset)
             if len(encoded) & 1:
-                encoded += b"\0" if field.vr == "UI" else b" "
-            parts += (field.head, len(encoded).to_bytes(field.length_bytes, "little"), encoded)
+                encoded += b"\0" if one.vr == "UI" else b" "
+            parts += (one.head, len(encoded).to_bytes(one.length_bytes, "little"), encoded)
         body = b"".join(parts)
         return item_encoded(body) if is_item else body
 

@@ -50,7 +50,7 @@ OBJECTS_CAP = 100_000  # of one retrieval: they are all known before the first o
 Row = TypeVar("Row")
 
 _tended = threading.local()
-_audited: dict[int, int] = {}  # association -> its five minutes
+_audited: dict[tuple[int, str], int] = {}  # association and action -> its five minutes
 
 
 def identifier_find(*, admission: Admission, inquiry: Inquiry) -> Found:
@@ -107,16 +107,16 @@ def _connection_tended() -> Iterator[None]:
     _tended.at = time.monotonic()
 
 
-def find_audit(admission: Admission, level: str) -> None:
+def find_audit(admission: Admission, level: str, *, action: str = "dicom.find") -> None:
     """One row an association and five minutes, like every audit record; asked for once in that time."""
-    bucket = int(time.time()) // BUCKET_SECONDS
-    if _audited.get(admission.association_id) == bucket:
+    bucket, what = int(time.time()) // BUCKET_SECONDS, (admission.association_id, action)
+    if _audited.get(what) == bucket:
         return
     if len(_audited) >= REMEMBER:
         _audited.clear()
-    transaction.on_commit(lambda: _audited.__setitem__(admission.association_id, bucket))
+    transaction.on_commit(lambda: _audited.__setitem__(what, bucket))
     audit_record(
-        actor=_actor(admission), action="dicom.find", object_type="Association", object_id=str(admission.association_id),
+        actor=_actor(admission), action=action, object_type="Association", object_id=str(admission.association_id),
         detail={"level": level},
     )  # fmt: skip
 
