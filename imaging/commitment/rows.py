@@ -42,10 +42,11 @@ def commitment_request(
 ) -> CommitmentRequest:
     """Write down what a node asks for; the same again is the row that is there, reported once more. Raises CommitmentRefused.
 
-    References are SOP class -> SOP instances, in order and each once. A transaction UID that was used for other references gets
+    References are SOP class -> SOP instances, each once. A transaction UID that was used for other references gets
     a row of its own, whose answer is a failure of each reference (0131, PS3.4 J.3.3).
     """
-    digest = hashlib.sha256(orjson.dumps(references, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    in_order = {sop_class: sorted(uids) for sop_class, uids in references.items()}
+    digest = hashlib.sha256(orjson.dumps(in_order, option=orjson.OPT_SORT_KEYS)).hexdigest()
     same = CommitmentRequest.objects.filter(node_ae=node.ae_title, transaction_uid=transaction_uid)
     there = same.filter(digest=digest).defer("references").first()
     if there is not None:
