@@ -8,6 +8,7 @@ from django.db.models import F, Q
 
 from imaging.models import (
     Association,
+    CommitmentRequest,
     Instance,
     Node,
     Series,
@@ -107,7 +108,17 @@ def _cursor_read(text: str) -> tuple[datetime, int] | None:
 
 
 def work_items_open() -> list[WorkItem]:
-    return list(WorkItem.objects.filter(resolved_at=None).order_by("-id")[:200])
+    return list(WorkItem.objects.select_related("study").filter(resolved_at=None).order_by("-id")[:200])
+
+
+def commitments_dead() -> list[CommitmentRequest]:
+    """Commitment requests whose answer no node took, newest first; without their references, which may be many."""
+    rows = CommitmentRequest.objects.filter(state=CommitmentRequest.State.DEAD).defer("references", "failures")
+    return list(rows.order_by("-id")[:200])
+
+
+def commitment_get(*, request_id: int) -> CommitmentRequest | None:
+    return CommitmentRequest.objects.defer("references", "failures").filter(id=request_id).first()
 
 
 def uids_stored(*, study_uid: str) -> dict[str, frozenset[str]]:

@@ -30,4 +30,5 @@ urlpatterns = [
     path("t/<slug:slug>/attention", attention.attention, name="attention"),
     path("t/<slug:slug>/attention/deliveries/<int:delivery_id>", attention.letter_resend, name="letter-resend"),
     path("t/<slug:slug>/attention/jobs/<int:job_id>", attention.job_again, name="job-resend"),
+    path("t/<slug:slug>/attention/commitments/<int:request_id>", attention.commitment_again, name="commitment-resend"),
 ]

@@ -27,6 +27,9 @@ ITEM_KINDS = {
     "duplicate": gettext_lazy("Duplicate that differs"),
     "patient-conflict": gettext_lazy("Patient conflict"),
     "unreadable": gettext_lazy("Unreadable object"),
+    "series-conflict": gettext_lazy("Series conflict"),
+    "order-missing": gettext_lazy("Study without an order"),
+    "order-patient": gettext_lazy("Order of another patient"),
 }
 HOPS = {
     "setup": gettext_lazy("Settings"), "address": gettext_lazy("Address"), "dns": gettext_lazy("Name"),

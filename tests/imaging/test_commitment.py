@@ -382,7 +382,7 @@ def test_orthanc_asks_and_believes_us(listener, mercy, settings, orthanc) -> Non
     work(mercy)
     failed = orthanc.rest(f"/storage-commitment/{answer['ID']}")
     assert failed["Status"] == "Failure"
-    assert [f["Status"] for f in failed["Failures"]] == [0x0112] * 3
+    assert [f["FailureReason"] for f in failed["Failures"]] == [0x0112] * 3
     orthanc.rest(f"{ours}/store", body, "POST")
     house.index(mercy)
     answer = orthanc.rest(f"{ours}/storage-commitment", b'{"Resources": ' + body + b"}", "POST")
