@@ -1,11 +1,14 @@
 """Modality Worklist (PS3.4 Annex K): what a modality asks, whose steps it gets, which of them; with dcmtk and pynetdicom."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection, connections
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
@@ -158,11 +161,11 @@ def test_all_that_an_order_holds_comes_back(listener, mercy) -> None:
     with mercy.scope():
         order_upsert(actor=ACTOR, facts=FULL)
     for syntax in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1"):
-        asked_for = keys({attribute_keyword(tag): "" for tag in STEP_ATTRIBUTES if tag != 0x00400008})
+        asked_for = keys({keyword_for_tag(tag): "" for tag in STEP_ATTRIBUTES if tag != 0x00400008})
         asked_for.ScheduledProcedureStepSequence[0].ScheduledProtocolCodeSequence = []
         for tag, attribute in ORDER_ATTRIBUTES.items():
             if tag != STEPS:
-                setattr(asked_for, attribute_keyword(tag), [] if attribute.vr == "SQ" else "" if attribute.vr != "US" else None)
+                setattr(asked_for, keyword_for_tag(tag), [] if attribute.vr == "SQ" else "" if attribute.vr != "US" else None)
         with asking(listener, mercy, WORKLIST, syntaxes=[syntax]) as association:
             (found,) = answers(association, asked_for)
         one = found.ScheduledProcedureStepSequence[0]
@@ -181,12 +184,6 @@ def test_all_that_an_order_holds_comes_back(listener, mercy) -> None:
         assert one.ScheduledProtocolCodeSequence[0].CodeMeaning == "venous"
         assert one.RequestedContrastAgent == "iohexol"
         assert list(found.keys()) == sorted(found.keys())
-
-
-def attribute_keyword(tag: int) -> str:
-    from pydicom.datadict import keyword_for_tag
-
-    return keyword_for_tag(tag)
 
 
 def test_an_empty_sequence_asks_for_all_of_it(asked, mercy) -> None:
@@ -382,3 +379,15 @@ def test_broken_identifiers_are_refused(encoded) -> None:
     """Everything from outside is hostile: what is no data set is refused in our words."""
     with pytest.raises(QueryError):
         worklist_parse(encoded, transfer_syntax_uid="1.2.840.10008.1.2.1")
+
+
+def test_the_conformance_statement_lists_every_key_of_the_worklist() -> None:
+    """`docs/conformance/dicom.md` against the code, and the code against PS3.6."""
+    page = (Path(__file__).resolve().parents[2] / "docs/conformance/dicom.md").read_text(encoding="utf-8")
+    for where, known in (("order", ORDER_ATTRIBUTES), ("step", STEP_ATTRIBUTES)):
+        [row] = [line for line in page.splitlines() if line.startswith(f"| {where} |")]
+        listed = {int(group + element, 16) for group, element in re.findall(r"\(([0-9A-F]{4}),([0-9A-F]{4})\)", row)}
+        assert listed == set(known)
+        for attribute in known.values():
+            for tag, vr in ((attribute.tag, attribute.vr), *attribute.items):
+                assert dictionary_VR(tag) == vr
