@@ -30,6 +30,11 @@ REMEMBER_PEERS = 10_000
 _admitted: dict[tuple[str, str, str], tuple[float, Admission | None]] = {}
 
 
+def title_is_valid(text: str) -> bool:
+    """The repertoire of an AE title (PS3.5 6.2 AE): nothing else is asked of a database."""
+    return 0 < len(text) <= 16 and text.isascii() and text.isprintable() and "\\" not in text
+
+
 def association_admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal:
     """Called AE -> hospital, calling AE and address -> one of its nodes. Deny by default.
 
@@ -37,6 +42,10 @@ def association_admit(*, called_ae: str, calling_ae: str, address: str) -> Admis
     that association has no row), and a device that we don't remember is asked to come back.
     """
     peer = (called_ae, calling_ae, address)
+    if not title_is_valid(called_ae):
+        return Refusal(*CALLED_AE_UNKNOWN, "called AE title not recognized")
+    if not title_is_valid(calling_ae):
+        return Refusal(*CALLING_AE_UNKNOWN, "calling AE title not recognized")
     try:
         close_old_connections()
         answer = _admit(called_ae=called_ae, calling_ae=calling_ae, address=address)

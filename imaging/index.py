@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
@@ -197,7 +198,10 @@ def _rows_write(batch: Batch, *, quiet: int) -> None:
     _use_count(batch)
     _work_items(batch, now)
     events = [
-        NewEvent(name="study.changed", ids={"study_id": study.id}, trace_id=study.trace_id)
+        NewEvent(
+            name="study.changed", ids={"study_id": study.id}, trace_id=study.trace_id,
+            delay_seconds=settings.MEDHUB_ARRIVING_SECONDS,
+        )
         for study in batch.studies.values()
         if study.id in batch.changed
     ]

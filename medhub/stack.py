@@ -125,11 +125,11 @@ class Stack:
                 [*worker, "-n", "dimse@localhost", "-Q", "ingest", "-c", "1", "--dimse", f"127.0.0.1:{self.ports.dimse}"],
             ),
             # niced below the index worker: reports may wait a moment, arriving images and their rows may not
-            Program("jobs", ["nice", "-n", "15", *worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),
+            Program("jobs", ["nice", "-n", "19", *worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),
             # they wait for other machines: threads are enough
             Program(
                 "transfers",
-                ["nice", "-n", "15", *worker, "-n", "transfers@localhost", "-Q", "transfer", "-P", "threads", "-c", "4"],
+                ["nice", "-n", "19", *worker, "-n", "transfers@localhost", "-Q", "transfer", "-P", "threads", "-c", "4"],
             ),
             Program(
                 "beat",

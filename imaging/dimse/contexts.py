@@ -25,6 +25,13 @@ _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _STORAGE_ELSEWHERE = frozenset((
     "1.2.840.10008.5.1.4.34.7",  # RT Beams Delivery Instruction
     "1.2.840.10008.5.1.4.34.10",  # RT Brachy Application Setup Delivery Instruction
+    # of no patient and no study: offered, so that the refusal of each object says why
+    "1.2.840.10008.1.3.10",  # Media Storage Directory
+    "1.2.840.10008.5.1.4.38.1",  # Hanging Protocol
+    "1.2.840.10008.5.1.4.39.1",  # Color Palette
+    "1.2.840.10008.5.1.4.43.1",  # Generic Implant Template
+    "1.2.840.10008.5.1.4.44.1",  # Implant Assembly Template
+    "1.2.840.10008.5.1.4.45.1",  # Implant Template Group
 ))
 _GE_PRIVATE = "1.2.840.113619.5.2"
 
