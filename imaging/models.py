@@ -420,7 +420,7 @@ class CommitmentRequest(TenantModel):
     transaction_uid = models.CharField(max_length=64)
     digest = models.CharField(max_length=64)
     is_duplicate = models.BooleanField(default=False)
-    references = models.JSONField(default=dict)  # SOP class -> SOP instances
+    references = models.JSONField(default=dict)  # SOP class -> SOP instances; empty once the node knows
     number_of_references = models.PositiveIntegerField(default=0)
     failures = models.JSONField(null=True)  # SOP instance -> reason of PS3.4 J.3.3; null until checked
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Count, Sum
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -23,6 +24,8 @@ from journal.wall.tasks import task_send
 
 COMMITMENT_TASK = "imaging.tasks.commitment_run_task"  # by path: a service does not import the doors above it
 OPEN_CAP = 1_000  # of one node, not answered yet
+OPEN_REFERENCES_CAP = 1_000_000
+RESOURCE_LIMITATION = 0x0213
 ITEM_KIND = "commitment"
 
 State = CommitmentRequest.State
@@ -50,9 +53,8 @@ def commitment_request(
     same = CommitmentRequest.objects.filter(node_ae=node.ae_title, transaction_uid=transaction_uid)
     there = same.filter(digest=digest).defer("references").first()
     if there is not None:
-        return _again(there)
-    if CommitmentRequest.objects.filter(node=node, state=State.WAITING).count() >= OPEN_CAP:
-        raise CommitmentRefused(RESOURCE_LIMITATION, "too many requests wait for their answer")
+        return _again(there, references)
+    _room_check(node)
     now = timezone.now()
     row = CommitmentRequest(
         id=id_new(), node=node, node_ae=node.ae_title, called_ae=called_ae, transaction_uid=transaction_uid, digest=digest,
@@ -72,20 +74,25 @@ def commitment_request(
     return row
 
 
-RESOURCE_LIMITATION = 0x0213
+def _room_check(node: Node) -> None:
+    """Raises CommitmentRefused when a node has asked for too much that is not answered yet."""
+    waiting = CommitmentRequest.objects.filter(node=node).exclude(state=State.DONE)
+    found = waiting.aggregate(requests=Count("id"), references=Sum("number_of_references"))
+    if found["requests"] >= OPEN_CAP or (found["references"] or 0) >= OPEN_REFERENCES_CAP:
+        raise CommitmentRefused(RESOURCE_LIMITATION, "too many requests wait for their answer")
 
 
-def _again(row: CommitmentRequest) -> CommitmentRequest:
+def _again(row: CommitmentRequest, references: Mapping[str, Sequence[str]]) -> CommitmentRequest:
     """A node that asks once more has not got our answer: it is checked anew, for objects may have come."""
     if row.state != State.WAITING:
-        _reopen(row)
+        _reopen(row, references=dict(references))
     return row
 
 
-def _reopen(row: CommitmentRequest) -> bool:
+def _reopen(row: CommitmentRequest, **facts: Any) -> bool:
     now = timezone.now()
     count = CommitmentRequest.objects.filter(id=row.id).exclude(state=State.WAITING).update(
-        state=State.WAITING, failures=None, attempts=0, last_error="", due_at=now, ended_at=None
+        state=State.WAITING, failures=None, attempts=0, last_error="", due_at=now, ended_at=None, **facts
     )
     WorkItem.objects.filter(kind=ITEM_KIND, unique_on=str(row.id), resolved_at=None).update(resolved_at=now)
     commitment_nudge(row.id)
@@ -93,8 +100,8 @@ def _reopen(row: CommitmentRequest) -> bool:
 
 
 def commitment_resend(*, actor: Actor, row: CommitmentRequest) -> bool:
-    """Check and report once more what was given up. False when it is on its way."""
-    if not _reopen(row):
+    """Check and report once more what was given up. False when it is on its way, or was told."""
+    if row.state != State.DEAD or not _reopen(row):
         return False
     audit_record(actor=actor, action="commitment.resend", object_type="CommitmentRequest", object_id=str(row.id))
     return True
@@ -131,8 +138,9 @@ def commitment_release(row: CommitmentRequest, *, wait_seconds: float, **facts: 
 
 
 def commitment_done(row: CommitmentRequest) -> bool:
+    """The node knows. What it asked about goes, what failed stays: a node that asks again brings its references along."""
     failures = row.failures or {}
-    is_ours = _mine(row, state=State.DONE, due_at=None, ended_at=timezone.now(), last_error="")
+    is_ours = _mine(row, state=State.DONE, due_at=None, ended_at=timezone.now(), last_error="", references={})
     if is_ours:
         audit_record(
             actor=Actor(name="system:commitment"), action="commitment.report", object_type="CommitmentRequest",

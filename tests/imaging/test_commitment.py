@@ -125,7 +125,7 @@ def test_a_commitment_is_given_on_a_new_association(listener, mercy, settings) -
     role = modality.roles[0][COMMITMENT]
     assert (role.scu_role, role.scp_role) == (False, True)
     found = row(mercy)
-    assert (found.state, found.due_at, found.references) == ("done", None, {str(CTImageStorage): [str(ds.SOPInstanceUID) for ds in images]})
+    assert (found.state, found.due_at, found.number_of_references, found.references) == ("done", None, 3, {})
     with mercy.scope():
         events = {event.action: event for event in AuditEvent.objects.filter(object_type="CommitmentRequest")}
     assert set(events) == {"dicom.commit", "commitment.report"}
@@ -254,7 +254,10 @@ def test_many_requests_wait_for_their_answer_or_are_refused(listener, mercy, set
     monkeypatch.setattr("imaging.commitment.rows.OPEN_CAP", 2)
     with hearing(settings, mercy):
         statuses = [action(listener, mercy, references(series_of(1))).Status for _ in range(3)]
-    assert statuses == [0, 0, 0x0213]
+        assert statuses == [0, 0, 0x0213]
+        monkeypatch.setattr("imaging.commitment.rows.OPEN_CAP", 9)
+        monkeypatch.setattr("imaging.commitment.rows.OPEN_REFERENCES_CAP", 2)
+        assert action(listener, mercy, references(series_of(1))).Status == 0x0213
 
 
 def test_a_report_that_is_not_taken_is_sent_again(listener, mercy, settings) -> None:
