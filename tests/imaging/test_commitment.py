@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -227,6 +228,19 @@ def test_a_request_that_cannot_be_served_is_refused(listener, mercy, settings) -
         assert action(listener, mercy, good, instance="1.2.3").Status == 0x0112
     with mercy.scope():
         assert CommitmentRequest.objects.count() == 0
+
+
+def test_without_a_database_nothing_is_promised(listener, mercy, settings, monkeypatch, tmp_path) -> None:
+    """"no handling without a row written": threads of new associations find no database, so the modality is told to keep its images."""
+    images = series_of(1)
+    with hearing(settings, mercy):
+        assert action(listener, mercy, references(images)).Status == 0  # admitted once: remembered
+        with monkeypatch.context() as away:
+            away.setitem(connections.settings["default"], "HOST", str(tmp_path))
+            status = action(listener, mercy, references(images))
+        assert (status.Status, status.ErrorComment) == (0x0110, "the archive cannot be asked just now")
+    with mercy.scope():
+        assert CommitmentRequest.objects.count() == 1
 
 
 def test_a_request_has_limits() -> None:
