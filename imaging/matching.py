@@ -82,7 +82,7 @@ def _items_write(studies: Sequence[Study], doubts: Sequence[tuple[Study, str, st
     wanted = {(study.id, kind): reason for study, kind, reason in doubts if study.id not in fetched}
     there = WorkItem.objects.filter(study__in=[study.id for study in studies], kind__in=KINDS, resolved_at=None)
     over = [item.id for item in there if (item.study_id, item.kind) not in wanted]
-    WorkItem.objects.filter(id__in=over).update(resolved_at=now)
+    WorkItem.objects.filter(id__in=over).update(resolved_at=now, resolution="matched", resolved_by="system:matching")
     WorkItem.objects.bulk_create(
         [
             WorkItem(kind=kind, reason=reason, study_id=study_id, unique_on=f"study-{study_id}", created_at=now)

@@ -90,8 +90,9 @@ def order_upsert(*, actor: Actor, facts: OrderFacts) -> Order:
     if person.is_conflict:
         reason = "an order names another person under a PatientID that was taken: kept as two patients"
         WorkItem.objects.get_or_create(
-            kind="patient-conflict", unique_on=f"order-{order.id}", defaults={"reason": reason, "created_at": timezone.now()}
-        )
+            kind="patient-conflict", unique_on=f"order-{order.id}",
+            defaults={"reason": reason, "created_at": timezone.now(), "patient_id": person.id},
+        )  # fmt: skip
     if is_changed:
         audit_record(
             actor=actor, action="order.create" if is_new else "order.update", object_type="Order", object_id=str(order.id)

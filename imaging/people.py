@@ -79,8 +79,14 @@ def _people_resolve(wanted: Mapping[str, tuple[PatientFacts, str]]) -> dict[str,
                 new[key] = _patient_new(patient, variant=key[2])
             found[name] = (key, is_conflict)
         if _all_made(new.values()):
-            rows |= new
-            return {name: Person(id=rows[key].id, is_conflict=is_conflict) for name, (key, is_conflict) in found.items()}
+            return {name: _person((rows | new)[key], is_conflict) for name, (key, is_conflict) in found.items()}
+
+
+def _person(row: Patient, is_conflict: bool) -> Person:
+    """A person whom somebody merged into another one is that one from then on."""
+    if row.merged_into_id:
+        return Person(id=row.merged_into_id, is_conflict=False)
+    return Person(id=row.id, is_conflict=is_conflict)
 
 
 def _all_made(new: Collection[Patient]) -> bool:

@@ -1,9 +1,12 @@
-"""Celery's way into imaging: complete due studies, take transfers and commitment requests a step further, seal late audit trails."""
+"""Celery's way into imaging: complete due studies, take transfers and commitment requests a step further, upload and re-read
+objects, remove what nobody wanted; seal audit trails whose request got lost."""
 
-from imaging import completion
+from imaging import completion, scrub, uploads, workitems
 from imaging.commitment.run import commitment_run
+from imaging.storage import StoreAwayError
 from imaging.transfers import run
 from journal.tasks import audit_seal_task
+from journal.wall.scope import tenant_scope
 from journal.wall.tasks import GRACE_SECONDS, SWEEP_EXPIRES, rows_due, sweep_task, task_send, tenant_task
 from tenants.selectors import tenant_ids
 
@@ -51,3 +54,46 @@ def audit_sweep() -> None:
     """Slow: whoever writes an audit event asks for its seal; this makes good what got lost."""
     for tenant_id in tenant_ids():
         task_send(audit_seal_task, tenant_id=tenant_id)
+
+
+# With the transfers: they wait for another machine too.
+@tenant_task(queue="transfer", is_scoped=False)
+def uploads_run_task(*, tenant_id: int) -> None:
+    while uploads.uploads_run(tenant_id=tenant_id):
+        pass
+
+
+def uploads_nudge(*, tenant_id: int) -> None:
+    task_send(uploads_run_task, tenant_id=tenant_id)
+
+
+@sweep_task()
+def uploads_sweep() -> None:
+    for tenant_id in {tenant_id for tenant_id, _ in rows_due("imaging_upload", limit=5000)}:
+        task_send(uploads_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id)
+
+
+@tenant_task(queue="transfer", is_scoped=False)
+def scrub_step_task(*, tenant_id: int) -> None:
+    scrub.scrub_step(tenant_id=tenant_id)
+
+
+@sweep_task()
+def scrubs_sweep() -> None:
+    for tenant_id, _ in rows_due("imaging_scrub", limit=20):
+        task_send(scrub_step_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id)
+
+
+@tenant_task(queue="default", is_scoped=False)
+def item_purge_task(*, tenant_id: int, item_id: int) -> None:
+    try:
+        with tenant_scope(tenant_id):
+            workitems.item_purge(item_id=item_id)
+    except StoreAwayError:
+        return  # it stays due
+
+
+@sweep_task()
+def purge_sweep() -> None:
+    for tenant_id, item_id in rows_due("imaging_workitem"):
+        task_send(item_purge_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, item_id=item_id)

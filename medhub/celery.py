@@ -54,6 +54,9 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "transfers": {"task": "imaging.tasks.transfers_sweep", "schedule": every},
         "commitments": {"task": "imaging.tasks.commitments_sweep", "schedule": every},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
+        "uploads": {"task": "imaging.tasks.uploads_sweep", "schedule": every},
+        "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},
+        "purge": {"task": "imaging.tasks.purge_sweep", "schedule": timedelta(minutes=10)},
         "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(minutes=10)},
     }
 

@@ -79,6 +79,7 @@ class Stack:
     database: str = "medhub"
     is_durable: bool = True
     has_postgres: bool = True  # False: the environment names another server
+    broker: "Program | None" = None  # instead of the embedded Redis; the environment names it
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -117,7 +118,7 @@ class Stack:
         gunicorn = [python, "-m", "gunicorn", "--worker-class", "gthread", "--log-level", "warning", "--workers", "1"]
         return [
             *([postgres] if self.has_postgres else []),
-            Program("redis", redis_command(self.home, is_durable=self.is_durable), is_base=True),
+            self.broker or Program("redis", redis_command(self.home, is_durable=self.is_durable), is_base=True),
             Program("quantify", [*gunicorn, "--threads", "4", "--bind", f"127.0.0.1:{self.ports.quantify}", "quantify.server:app"]),
             Program("index", [python, "manage.py", "ingest_index"]),
             Program(

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import attention, home, hospital, nodes, study, transfers, worklist
+from portal.views import attention, home, hospital, nodes, study, transfers, workitems, worklist
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -29,6 +29,10 @@ urlpatterns = [
     path("t/<slug:slug>/transfers/<int:transfer_id>/retry", transfers.retry, name="transfer-retry"),
     path("t/<slug:slug>/attention", attention.attention, name="attention"),
     path("t/<slug:slug>/attention/deliveries/<int:delivery_id>", attention.letter_resend, name="letter-resend"),
+    path("t/<slug:slug>/attention/items/<int:item_id>", workitems.workitem, name="workitem"),
+    path("t/<slug:slug>/attention/items/<int:item_id>/decide", workitems.workitem_decide, name="workitem-decide"),
+    path("t/<slug:slug>/attention/uploads", attention.uploads_again, name="uploads-retry"),
+    path("t/<slug:slug>/duplicates", hospital.duplicate_policy, name="duplicate-policy"),
     path("t/<slug:slug>/attention/jobs/<int:job_id>", attention.job_again, name="job-resend"),
     path("t/<slug:slug>/attention/commitments/<int:request_id>", attention.commitment_again, name="commitment-resend"),
 ]

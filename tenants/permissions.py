@@ -3,10 +3,11 @@
 CAPABILITIES: dict[str, frozenset[str]] = {
     "owner": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage",
-        "audit.read",
+        "audit.read", "storage.manage", "workitem.decide",
     }),
     "admin": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage",
+        "storage.manage", "workitem.decide",
     }),
     "radiologist": frozenset({"hospital.view", "study.read", "report.read", "transfer.manage"}),
     "integrator": frozenset({"hospital.view", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage"}),

@@ -94,7 +94,9 @@ def _reopen(row: CommitmentRequest, **facts: Any) -> bool:
     count = CommitmentRequest.objects.filter(id=row.id).exclude(state=State.WAITING).update(
         state=State.WAITING, failures=None, attempts=0, last_error="", due_at=now, ended_at=None, **facts
     )
-    WorkItem.objects.filter(kind=ITEM_KIND, unique_on=str(row.id), resolved_at=None).update(resolved_at=now)
+    WorkItem.objects.filter(kind=ITEM_KIND, unique_on=str(row.id), resolved_at=None).update(
+        resolved_at=now, resolution="sent again", resolved_by="system:commitment"
+    )
     commitment_nudge(row.id)
     return bool(count)
 
@@ -160,7 +162,7 @@ def commitment_give_up(row: CommitmentRequest, *, words: str) -> bool:
             kind=ITEM_KIND, unique_on=str(row.id), defaults={"reason": reason, "created_at": now}
         )
         if not is_new:  # sent again, and once more in vain
-            WorkItem.objects.filter(id=item.id).update(reason=reason, created_at=now, resolved_at=None)
+            WorkItem.objects.filter(id=item.id).update(reason=reason, created_at=now, resolved_at=None, resolution="")
     return is_ours
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from imaging.commitment.evidence import DUPLICATE_TRANSACTION, NO_SUCH_INSTANCE, references_judge, rows_select
+from imaging.commitment.evidence import DUPLICATE_TRANSACTION, NO_SUCH_INSTANCE, held_select, references_judge
 from imaging.commitment.rows import (
     commitment_claim,
     commitment_done,
@@ -26,6 +26,7 @@ from imaging.inbox import inbox_watermark
 from imaging.models import CommitmentRequest
 from imaging.scu.association import NotPossibleError, NotReachedError, Peer, peer_of
 from imaging.scu.report import commitment_report
+from imaging.storage import StoreAwayError
 from journal.trace import trace
 from journal.wall.scope import tenant_scope
 
@@ -64,12 +65,14 @@ def _peer(row: CommitmentRequest) -> tuple[Peer | None, str]:
 
 
 def _work(row: CommitmentRequest, peer: Peer) -> float | None:
-    if row.failures is None and not _check(row):
-        return LOOK_SECONDS
     try:
+        if row.failures is None and not _check(row):
+            return LOOK_SECONDS
         commitment_report(peer, transaction_uid=row.transaction_uid, references=row.references, failures=row.failures or {})
     except (NotReachedError, NotPossibleError) as error:
         return _unreported(row, error.user_message)
+    except StoreAwayError:
+        return _unreported(row, "the object store is away: nothing can be said of the objects yet")
     with tenant_scope(row.tenant_id):
         commitment_done(row)
     return None
@@ -84,8 +87,8 @@ def _check(row: CommitmentRequest) -> bool:
         # Before the rows: what left the inbox until now is in them.
         waiting = inbox_watermark(tenant_id=row.tenant_id)
         with tenant_scope(row.tenant_id):
-            rows = rows_select(uids=uids)
-        failures = references_judge(references=row.references, rows=rows)
+            held = held_select(uids=uids)
+        failures = references_judge(references=row.references, held=held)
         is_early = timezone.now() < row.created_at + timedelta(seconds=WAIT_SECONDS)
         if NO_SUCH_INSTANCE in failures.values() and is_early and waiting is not None and waiting <= row.created_at:
             with tenant_scope(row.tenant_id):

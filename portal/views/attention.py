@@ -9,6 +9,7 @@ from ai.dispatch import job_resend
 from ai.selectors import jobs_stuck
 from imaging.commitment.rows import ITEM_KIND, commitment_resend
 from imaging.selectors import commitment_get, commitments_dead, work_items_open
+from imaging.uploads import uploads_retry, uploads_stuck
 from journal.audit import audit_record
 from journal.outbox import dead_letters, delivery_resend
 from portal.words import StateWords
@@ -21,6 +22,7 @@ def attention(request: HospitalRequest) -> HttpResponse:
     context = {
         "letters": dead_letters(), "jobs": jobs, "commitments": commitments_dead(),
         "items": [item for item in work_items_open() if item.kind != ITEM_KIND],  # those are the commitments
+        "uploads": uploads_stuck(),
     }  # fmt: skip
     return render(request, "portal/attention.html", context)
 
@@ -52,4 +54,13 @@ def commitment_again(request: HospitalRequest, request_id: int) -> HttpResponse:
     if found is None:
         raise Http404
     commitment_resend(actor=request.actor, row=found)
+    return redirect("attention", slug=request.tenant.slug)
+
+
+@require_POST
+@hospital_page("delivery.manage")
+def uploads_again(request: HospitalRequest) -> HttpResponse:
+    """The object store is back: don't wait for the back-off."""
+    uploads_retry()
+    audit_record(actor=request.actor, action="uploads.retry", object_type="Hospital", object_id=str(request.tenant.id))
     return redirect("attention", slug=request.tenant.slug)

@@ -121,7 +121,11 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
             "nodes": lambda v: v.open(f"{at}/nodes"), "node": lambda v: v.open(f"{at}/nodes/{node}"),
             "node-form": lambda v: v.open(f"{at}/nodes/{node}/edit"), "nodes-empty": lambda v: v.open(f"/t/{st_olaf.slug}/nodes"),
         }),
-        ("admin", {"hospital": lambda v: v.open(f"{at}/"), "attention": lambda v: (ward.trouble(mercy), v.open(f"{at}/attention"))}),
+        ("admin", {
+            "hospital": lambda v: v.open(f"{at}/"), "attention": lambda v: (ward.trouble(mercy), v.open(f"{at}/attention")),
+            "workitem-conflict": lambda v: v.open(f"{at}/attention/items/{ward.conflict(mercy)}"),
+            "workitem-duplicate": lambda v: v.open(f"{at}/attention/items/{ward.duplicate(mercy)}"),
+        }),
     ]  # fmt: skip
     for role, steps in plans:
         with visitor_of(context_of(chromium), address) as visitor:

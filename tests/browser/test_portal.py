@@ -238,7 +238,9 @@ def test_a_commitment_is_sent_again_and_a_doubt_opens_its_study(visitor: Visitor
     expect(page.get_by_text("412 objects")).to_have_count(0)
     with mercy.scope():
         assert CommitmentRequest.objects.get().state == "waiting"
-    page.get_by_role("row").filter(has_text="Study without an order").get_by_role("link", name="Open study").click()
+    page.get_by_role("row").filter(has_text="Study without an order").get_by_role("link", name="Decide").click()
+    expect(page.get_by_role("button", name="Close")).to_be_visible()
+    page.get_by_role("link", name="Open study").click()
     expect(page).to_have_url(f"{visitor.address}/t/{mercy.slug}/studies/{study.uuid}")
 
 
@@ -294,3 +296,30 @@ def test_pages_work_without_javascript(chromium: Browser, portal: str, mercy: Ho
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
         assert visitor.complaints == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_a_patient_conflict_is_decided(visitor: Visitor, mercy: Hospital, width: int) -> None:
+    """From the list to both sides to a decision, by keyboard, at three widths; the page never wider than its window."""
+    study = scenes.study_take(mercy, count=1, PatientName="DOE^JANE")
+    house.store(mercy, [ct_slice(StudyInstanceUID=study.study_uid, PatientID="P2", PatientName="ROE^RICHARD")])
+    house.index(mercy)
+    page = visitor.sign_in(mercy, "admin").page
+    page.set_viewport_size({"width": width, "height": 800})
+    visitor.open(f"/t/{mercy.slug}/attention")
+    page.get_by_role("link", name="Decide").click()
+    expect(page).to_have_title("Work item - MedHub")
+    name = page.get_by_role("row").filter(has_text="DOE, JANE")
+    expect(name).to_contain_text("ROE, RICHARD")
+    expect(name).to_contain_text("differs")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("button", name="Discard").click()  # the browser wants the reason first
+    expect(page.get_by_label("Why")).to_be_focused()
+    accept = page.get_by_role("button", name="Accept into the study")
+    expect(accept).to_have_accessible_description(re.compile("keeps its patient"))
+    accept.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="Decided")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+    with mercy.scope():
+        assert Study.objects.get().number_of_instances == 2

@@ -135,27 +135,31 @@ def test_a_commitment_is_given_on_a_new_association(listener, mercy, settings) -
 
 
 def test_failures_are_named_with_their_reasons(listener, mercy, settings) -> None:
-    """"failure list with 0112/0119", 0110 for a file that is gone or cut; event type 2, what is kept beside it."""
-    images = series_of(4)
+    """"failure list with 0112/0119", 0110 for a file that is gone, cut or known to be damaged; event type 2, what is kept beside it."""
+    images = series_of(5)
     fill(mercy, images)
     with mercy.scope():
         keys = dict(Instance.objects.values_list("sop_instance_uid", "key"))
     object_path(keys[images[1].SOPInstanceUID]).unlink()
     with object_path(keys[images[2].SOPInstanceUID]).open("r+b") as file:
         file.truncate(100)
+    with mercy.scope():
+        damaged = Instance.objects.get(sop_instance_uid=images[4].SOPInstanceUID)
+        WorkItem.objects.create(kind="damaged", reason="x", instance=damaged, unique_on="x", created_at=timezone.now())
     unknown, other = series_of(1)[0], images[3].copy()
     other.SOPClassUID = MRImageStorage
     with hearing(settings, mercy) as modality:
-        assert action(listener, mercy, references([images[0], images[1], images[2], unknown, other])).Status == 0
+        assert action(listener, mercy, references([*images[:3], unknown, other, images[4]])).Status == 0
         work(mercy)
         (event_type, report, *_), = modality.reports
     assert event_type == 2
     assert kept(report) == {images[0].SOPInstanceUID}
     assert reasons(report) == {
         images[1].SOPInstanceUID: 0x0110, images[2].SOPInstanceUID: 0x0110, unknown.SOPInstanceUID: 0x0112, other.SOPInstanceUID: 0x0119,
+        images[4].SOPInstanceUID: 0x0110,
     }
     with mercy.scope():
-        assert AuditEvent.objects.get(action="commitment.report").detail == {"instances": 1, "failures": 4}
+        assert AuditEvent.objects.get(action="commitment.report").detail == {"instances": 1, "failures": 5}
 
 
 def test_objects_in_the_inbox_are_waited_for(listener, mercy, settings) -> None:

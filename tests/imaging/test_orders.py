@@ -16,6 +16,7 @@ from django.db import connections
 from imaging.describe import PatientFacts
 from imaging.models import Order, Patient, ScheduledStep, Study, Transfer, TransferStudy, WorkItem
 from imaging.orders import OrderError, OrderFacts, StepFacts, order_upsert
+from imaging.workitems import item_resolve
 from journal.audit import Actor
 from journal.models import AuditEvent, OutboxEvent
 from tests import house
@@ -125,6 +126,19 @@ def test_images_and_orders_of_one_new_person_at_once(mercy) -> None:
     assert (counted(mercy, Patient), counted(mercy, Study)) == (6, 6)
     assert doubts(mercy) == []
     assert counted(mercy, Study, order__isnull=False) == 6
+
+
+def test_people_who_are_merged_take_their_orders_along(mercy) -> None:
+    """A person who married: the order's new name makes a second person; "they are one patient" makes the order the first one's."""
+    study = arrive(mercy, AccessionNumber="OLD")
+    order = upsert(mercy, "OLD", patient=replace(JANE, name="MILLER^JANE"))
+    assert again(mercy, study).order_id is None
+    with mercy.scope():
+        item = WorkItem.objects.get(kind="patient-conflict")
+        item_resolve(item_id=item.id, action="merge", actor=ACTOR)
+    assert again(mercy, study).order_id == order.id
+    assert doubts(mercy) == []
+    assert upsert(mercy, "NEW", patient=replace(JANE, name="MILLER^JANE")).patient_id == study.patient_id
 
 
 @pytest.mark.parametrize(
