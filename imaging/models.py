@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from django.db import models
+from django.utils import timezone
 
 from journal.wall.models import TenantForeignKey, TenantModel
 
@@ -98,15 +99,85 @@ class Patient(TenantModel):
 
 
 class Order(TenantModel):
-    """What a modality worklist answers from; a ServiceRequest, ORM or OMI writes it."""
+    """What a modality worklist answers from; a ServiceRequest, ORM or OMI writes it through `orders.order_upsert`.
+
+    Attributes that nobody searches by index lie in `extra`, by tag (`imaging.worklist.attributes`).
+    """
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        ON_HOLD = "on-hold"
+        COMPLETED = "completed"
+        REVOKED = "revoked"
+        ENTERED_IN_ERROR = "entered-in-error"
 
     accession_number = models.CharField(max_length=64)
     issuer = models.CharField(max_length=64, default="", blank=True)
     patient = TenantForeignKey(Patient, models.PROTECT, null=True)
-    status = models.CharField(max_length=16, default="active")
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
+    procedure_id = models.CharField(max_length=16, default="", blank=True)  # Requested Procedure ID
+    description = models.CharField(max_length=64, default="", blank=True)
+    study_uid = models.CharField(max_length=64, default="", blank=True)  # what the modality shall call the study
+    referrer = models.CharField(max_length=324, default="", blank=True)
+    requester = models.CharField(max_length=324, default="", blank=True)
+    extra = models.TextField(default="", blank=True)
+    accession_key = FoldedField()
+    procedure_id_key = FoldedField()
+    referrer_key = FoldedField()
+    requester_key = FoldedField()
+    created_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant_id", "issuer", "accession_number"], name="order_once")]
+        indexes = [
+            models.Index(fields=["tenant_id", "accession_number"], name="order_by_number"),
+            models.Index(fields=["tenant_id", "accession_key"], name="order_by_accession"),
+            models.Index(fields=["tenant_id", "patient"], name="order_by_patient"),
+        ]
+
+
+class ScheduledStep(TenantModel):
+    """A Scheduled Procedure Step of an order (PS3.3 C.4.10). `is_listed` says whether a worklist shows it."""
+
+    class Status(models.TextChoices):
+        SCHEDULED = "SCHEDULED"
+        ARRIVED = "ARRIVED"
+        READY = "READY"
+        STARTED = "STARTED"
+        DEPARTED = "DEPARTED"
+        COMPLETED = "COMPLETED"
+        CANCELLED = "CANCELLED"
+        DISCONTINUED = "DISCONTINUED"
+
+    order = TenantForeignKey(Order, models.CASCADE)
+    step_id = models.CharField(max_length=16)
+    modality = models.CharField(max_length=16)
+    station = models.CharField(max_length=16, default="", blank=True)  # AE title
+    start_date = models.CharField(max_length=8, default="", blank=True)  # the hospital's own time, as DA and TM
+    start_time = models.CharField(max_length=16, default="", blank=True)
+    performer = models.CharField(max_length=324, default="", blank=True)
+    description = models.CharField(max_length=64, default="", blank=True)
+    location = models.CharField(max_length=16, default="", blank=True)
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.SCHEDULED)
+    extra = models.TextField(default="", blank=True)
+    station_key = FoldedField()
+    started_key = FoldedField()  # date and time as YYYYMMDDHHMMSSFFFFFF
+    time_key = FoldedField()
+    performer_key = FoldedField()
+    is_listed = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "order", "step_id"], name="scheduled_step_once")]
+        indexes = [
+            models.Index(
+                fields=["tenant_id", "station_key", "started_key", "id"], name="scheduled_step_by_station",
+                condition=models.Q(is_listed=True),
+            ),
+            models.Index(
+                fields=["tenant_id", "started_key", "id"], name="scheduled_step_by_start", condition=models.Q(is_listed=True)
+            ),
+        ]  # fmt: skip
 
 
 class Study(TenantModel):
@@ -142,6 +213,7 @@ class Study(TenantModel):
     expected_instances = models.PositiveIntegerField(null=True)  # (0020,1208), when the modality says it
     state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVING)
     version = models.PositiveIntegerField(default=0)  # 1 at the first completion, +1 for each later one
+    order = TenantForeignKey(Order, models.SET_NULL, null=True)  # by accession number and issuer, never guessed
     is_from_ai = models.BooleanField(default=False)  # only AI-made objects so far: never routed
     trace_id = models.CharField(max_length=32, default="", blank=True)
     first_received_at = models.DateTimeField()
@@ -158,6 +230,8 @@ class Study(TenantModel):
         indexes = [
             models.Index(fields=["tenant_id", "-first_received_at", "-id"], name="study_by_arrival"),
             models.Index(fields=["tenant_id", "patient"], name="study_by_patient"),
+            models.Index(fields=["tenant_id", "order"], name="study_by_order", condition=models.Q(order__isnull=False)),
+            models.Index(fields=["tenant_id", "accession_number"], name="study_by_number"),
             models.Index(fields=["tenant_id", "started_key"], name="study_by_start"),
             models.Index(fields=["tenant_id", "accession_key"], name="study_by_accession"),
             models.Index(fields=["tenant_id", "identifier_key"], name="study_by_identifier"),
@@ -383,4 +457,43 @@ class TransferStudy(TenantModel):
         indexes = [
             models.Index(fields=["tenant_id", "transfer", "state", "id"], name="transfer_study_next"),
             models.Index(fields=["tenant_id", "study_uid"], name="transfer_study_by_uid"),
+        ]
+
+
+class CommitmentRequest(TenantModel):
+    """A node asked us to take responsibility for objects (PS3.4 Annex J). `due_at` is the lease and the pace of our answer.
+
+    The same transaction UID with the same references (`digest`) is the same request; with others it is `is_duplicate`.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"  # to be checked against the archive, or reported
+        DONE = "done"  # the node has taken our report
+        DEAD = "dead"  # given up: a person may send it again
+
+    node = TenantForeignKey(Node, models.SET_NULL, null=True)
+    node_ae = models.CharField(max_length=16)
+    called_ae = models.CharField(max_length=16)  # what it called us: what we call ourselves when we report
+    transaction_uid = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+    is_duplicate = models.BooleanField(default=False)
+    references = models.JSONField(default=dict)  # SOP class -> SOP instances; empty once the node knows
+    number_of_references = models.PositiveIntegerField(default=0)
+    failures = models.JSONField(null=True)  # SOP instance -> reason of PS3.4 J.3.3; null until checked
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    last_error = models.CharField(max_length=200, default="", blank=True)  # our words
+    claim = models.BigIntegerField(default=0)
+    trace_id = models.CharField(max_length=32, default="", blank=True)
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant_id", "node_ae", "transaction_uid", "digest"], name="commitment_once")
+        ]
+        indexes = [
+            models.Index(fields=["tenant_id", "state", "-id"], name="commitment_by_state"),
+            models.Index(fields=["due_at"], name="commitment_due", condition=models.Q(due_at__isnull=False)),
         ]

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 
 from imaging.models import (
     Association,
+    CommitmentRequest,
     Instance,
     Node,
     Series,
@@ -120,6 +121,16 @@ def work_items(*, is_open: bool, before: int = 0, limit: int = 200) -> list[Work
 
 def work_item_get(*, item_id: int) -> WorkItem | None:
     return WorkItem.objects.select_related("study__patient", "instance", "patient").filter(id=item_id).first()
+
+
+def commitments_dead() -> list[CommitmentRequest]:
+    """Commitment requests whose answer no node took, newest first; without their references, which may be many."""
+    rows = CommitmentRequest.objects.filter(state=CommitmentRequest.State.DEAD).defer("references", "failures")
+    return list(rows.order_by("-id")[:200])
+
+
+def commitment_get(*, request_id: int) -> CommitmentRequest | None:
+    return CommitmentRequest.objects.defer("references", "failures").filter(id=request_id).first()
 
 
 def uids_stored(*, study_uid: str) -> dict[str, frozenset[str]]:

@@ -1,7 +1,8 @@
-"""Celery's way into imaging: complete due studies, take transfers a step further, upload and re-read objects, remove what nobody
-wanted; seal audit trails whose request got lost."""
+"""Celery's way into imaging: complete due studies, take transfers and commitment requests a step further, upload and re-read
+objects, remove what nobody wanted; seal audit trails whose request got lost."""
 
 from imaging import completion, scrub, uploads, workitems
+from imaging.commitment.run import commitment_run
 from imaging.storage import StoreAwayError
 from imaging.transfers import run
 from journal.tasks import audit_seal_task
@@ -33,6 +34,19 @@ def transfer_run_task(*, tenant_id: int, transfer_id: int) -> None:
 def transfers_sweep() -> None:
     for tenant_id, transfer_id in rows_due("imaging_transfer", grace_seconds=GRACE_SECONDS):
         task_send(transfer_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, transfer_id=transfer_id)
+
+
+@tenant_task(queue="transfer", is_scoped=False)
+def commitment_run_task(*, tenant_id: int, request_id: int) -> None:
+    wait = commitment_run(tenant_id=tenant_id, request_id=request_id)
+    if wait is not None:
+        task_send(commitment_run_task, countdown=wait, tenant_id=tenant_id, request_id=request_id)
+
+
+@sweep_task(queue="transfer")
+def commitments_sweep() -> None:
+    for tenant_id, request_id in rows_due("imaging_commitmentrequest", grace_seconds=GRACE_SECONDS):
+        task_send(commitment_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, request_id=request_id)
 
 
 @sweep_task()

@@ -14,7 +14,7 @@ from imaging.describe import InstanceFacts, instance_describe
 from imaging.filing import Batch, Described, Stored, batch_write, instance_replace, instances_known, use_adjust
 from imaging.header import HeaderError
 from imaging.inbox import InboxObject
-from imaging.models import Instance, Patient, Series, Study, Upload, WorkItem
+from imaging.models import Instance, Order, Patient, Series, Study, Upload, WorkItem
 from imaging.people import Person
 from imaging.scrub import OK, Held, digest_compare, result_write
 from imaging.storage import StoreAwayError, object_delete, object_path
@@ -188,7 +188,7 @@ def _write(d: Described, study: Study, *, key: str, in_place_of: Stored | None =
 
 
 def _patients_merge(item: WorkItem) -> None:
-    """The two are one person: every study of the second goes to the first, and later images follow."""
+    """The two are one person: every study and order of the second goes to the first, and later images follow."""
     second = Patient.objects.select_for_update(of=("self",)).filter(id=item.patient_id).first()
     if second is None or second.merged_into_id is not None:
         raise DecisionRefused("this person was merged already")
@@ -197,7 +197,11 @@ def _patients_merge(item: WorkItem) -> None:
         raise DecisionRefused("the other person is not there any more")
     studies = list(Study.objects.select_for_update(of=("self",)).filter(patient_id=second.id).order_by("id"))
     Study.objects.filter(id__in=[study.id for study in studies]).update(patient_id=first.id)
+    orders = list(Order.objects.filter(patient_id=second.id).order_by("id"))
+    Order.objects.filter(id__in=[order.id for order in orders]).update(patient_id=first.id)
     Patient.objects.filter(id=second.id).update(merged_into_id=first.id)
+    for order in orders:
+        event_publish(name="order.changed", ids={"order_id": order.id})
     for study in studies:
         with trace(study.trace_id):
             event_publish(name="study.changed", ids={"study_id": study.id})

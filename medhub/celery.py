@@ -37,8 +37,10 @@ app.conf.medhub_dimse = {
     "alive": "imaging.associations.associations_alive",
     "ended": "imaging.associations.association_end",
     "thread_end": "imaging.associations.thread_end",
-    "find": "imaging.query.doors.identifier_find",
+    "find": "imaging.finding.identifier_find",
     "retrieve": "imaging.query.doors.identifier_retrieve",
+    "others": "imaging.commitment.door.OTHERS",
+    "handlers": "imaging.commitment.door.handlers",
 }
 add_dimse_option(app)
 
@@ -50,6 +52,7 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "deliveries": {"task": "journal.tasks.deliveries_sweep", "schedule": every},
         "studies": {"task": "imaging.tasks.studies_sweep", "schedule": timedelta(seconds=min(seconds, 0.5))},
         "transfers": {"task": "imaging.tasks.transfers_sweep", "schedule": every},
+        "commitments": {"task": "imaging.tasks.commitments_sweep", "schedule": every},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
         "uploads": {"task": "imaging.tasks.uploads_sweep", "schedule": every},
         "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},

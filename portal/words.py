@@ -30,6 +30,8 @@ ITEM_KINDS = {
     "patient-conflict": gettext_lazy("Patient conflict"),
     "series-conflict": gettext_lazy("Series of another study"),
     "unreadable": gettext_lazy("Unreadable object"),
+    "order-missing": gettext_lazy("Study without an order"),
+    "order-patient": gettext_lazy("Order of another patient"),
     "damaged": gettext_lazy("Damaged object"),
 }
 # decision -> what the button says, what it does, and what the item says afterwards

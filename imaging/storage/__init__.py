@@ -20,7 +20,7 @@ from imaging.storage.remote import Bucket
 
 __all__ = [
     "CHUNK", "LazyPath", "ObjectMissingError", "StoreAwayError", "bucket", "is_remote", "object_delete", "object_digest", "object_folder",
-    "object_key", "object_path", "object_range", "object_stream", "objects_settle",
+    "object_key", "object_path", "object_range", "object_size", "object_stream", "objects_settle",
 ]  # fmt: skip
 CHUNK = 1 << 20
 
@@ -83,6 +83,16 @@ def object_digest(key: str) -> tuple[int, str]:
         digest.update(chunk)
         size += len(chunk)
     return size, digest.hexdigest()
+
+
+def object_size(key: str) -> int:
+    """How many bytes are kept, asked where they are. Raises ObjectMissingError, StoreAwayError."""
+    try:
+        return file_path(key).stat().st_size
+    except FileNotFoundError:
+        if not is_remote():
+            raise ObjectMissingError from None
+    return bucket().size(key)
 
 
 def object_delete(key: str) -> None:

@@ -74,6 +74,7 @@ def places(clinic: Hospital) -> dict[str, str]:
         event_publish(name="study.changed", ids={"study_id": study.id, "version": 1})
         Delivery.objects.update(state=Delivery.State.DEAD, due_at=None, last_error="OperationalError", attempts=8)
         node = scenes.nodes_make(clinic)
+    scenes.doubts_make(clinic, study)
     return {"item": str(item.id), "node": str(node.id), "slug": clinic.slug, "study": str(study.uuid), "receiving": str(receiving.uuid)}
 
 

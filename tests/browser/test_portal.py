@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Route, expect
 
 from ai.models import Job
-from imaging.models import Study
+from imaging.models import CommitmentRequest, Study
 from tests import house
 from tests.browser import scenes
 from tests.browser.conftest import Visitor, context_of, visitor_of
@@ -224,6 +224,24 @@ def test_a_failed_job_is_sent_again(visitor: Visitor, mercy: Hospital) -> None:
     with mercy.scope():
         job.refresh_from_db()
     assert job.state == Job.State.QUEUED
+
+
+def test_a_commitment_is_sent_again_and_a_doubt_opens_its_study(visitor: Visitor, mercy: Hospital) -> None:
+    """"dead letter -> WorkItem/attention, resend": what no node took is one button away, a study without its order one link."""
+    study = scenes.study_take(mercy, PatientName="DOE^JANE")
+    scenes.doubts_make(mercy, study)
+    page = visitor.sign_in(mercy, "admin").page
+    page.get_by_role("link", name="Needs attention").click()
+    row = page.get_by_role("row").filter(has_text="412 objects")
+    expect(row.get_by_role("button", name="Send again")).to_have_accessible_description(re.compile("CT_ROOM_02"))
+    row.get_by_role("button", name="Send again").click()
+    expect(page.get_by_text("412 objects")).to_have_count(0)
+    with mercy.scope():
+        assert CommitmentRequest.objects.get().state == "waiting"
+    page.get_by_role("row").filter(has_text="Study without an order").get_by_role("link", name="Decide").click()
+    expect(page.get_by_role("button", name="Close")).to_be_visible()
+    page.get_by_role("link", name="Open study").click()
+    expect(page).to_have_url(f"{visitor.address}/t/{mercy.slug}/studies/{study.uuid}")
 
 
 def test_no_page_says_anything_of_the_patient_outside_itself(visitor: Visitor, mercy: Hospital) -> None:

@@ -28,6 +28,7 @@ from journal.models import Delivery
 from journal.outbox import event_publish
 from tenants import services
 from tests import house
+from tests.browser import scenes
 from tests.conftest import Hospital
 from tests.dicom_files import SHARED, ct_slice, series_of
 
@@ -185,7 +186,9 @@ def _earlier(study: Study, shift: timedelta) -> None:
 
 
 def trouble(mercy: Hospital) -> None:
-    """What needs a person: two dead letters, a duplicate that differs, another person's image, an object nobody can read."""
+    """What needs a person: two dead letters, a duplicate that differs, another person's image, an object nobody can read, a
+    commitment that no node took, a study without its order.
+    """
     again = series_of(1, PatientName="DOE^JOHN", PatientID="MRN-40001")
     house.store(mercy, again)
     again[0].PixelData = bytes([1, 0]) * 256
@@ -203,6 +206,7 @@ def trouble(mercy: Hospital) -> None:
         for delivery, error in zip(Delivery.objects.order_by("-id")[:2], ("DoesNotExist", "OperationalError"), strict=True):
             delivery.state, delivery.attempts, delivery.due_at, delivery.last_error = Delivery.State.DEAD, 8, None, error
             delivery.save()
+    scenes.doubts_make(mercy, study)
 
 
 def conflict(mercy: Hospital) -> int:

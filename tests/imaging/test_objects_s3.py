@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from imaging import storage, uploads
+from imaging.commitment.evidence import held_select, references_judge
 from imaging.inbox import inbox_objects
 from imaging.models import Instance, Series, Study, Upload, WorkItem
 from imaging.rendering import slice_render
@@ -332,3 +333,34 @@ def test_duplicates_and_replacement_work_in_the_store(swift, mercy) -> None:
     with mercy.scope():
         assert object_path(WorkItem.objects.get().key).read_bytes() == part10(ds)
     assert len(swift.keys(f"t/{mercy.tenant.id}/")) == 2
+
+
+def test_commitment_asks_the_store(swift, mercy) -> None:
+    """"answered only from COMMITTED instance rows whose file exists": while it uploads, in the store, removed there; and while the
+    store is away nothing is said at all, neither yes nor no.
+    """
+    slices = series_of(3)
+    house.store(mercy, slices)
+    house.index(mercy)
+    uids = [str(ds.SOPInstanceUID) for ds in slices]
+    references = {str(slices[0].SOPClassUID): uids}
+
+    def failures() -> dict[str, int]:
+        with mercy.scope():
+            held = held_select(uids=uids)
+        return references_judge(references=references, held=held)
+
+    assert failures() == {}
+    upload(mercy)
+    rows = {row.sop_instance_uid: row.key for row in instances(mercy)}
+    assert not any(file_path(key).exists() for key in rows.values())
+    assert failures() == {}
+    swift.client.delete_object(Bucket=BUCKET, Key=rows[uids[1]])
+    assert failures() == {uids[1]: 0x0110}
+    swift.stop()
+    try:
+        with pytest.raises(storage.StoreAwayError):
+            failures()
+    finally:
+        swift.start()
+        reopen()

@@ -5,7 +5,7 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from django.utils import timezone
 
 from ai.models import Connection, Job
-from imaging.models import Instance, Node, Patient, Series, Study, Transfer, Upload, WorkItem
+from imaging.models import CommitmentRequest, Instance, Node, Patient, Series, Study, Transfer, Upload, WorkItem
 from journal.audit import Actor, audit_record
 from journal.models import AuditEvent, Delivery, OutboxEvent
 from journal.outbox import event_publish
@@ -22,7 +22,10 @@ SELECT c.oid::regclass::text, c.relrowsecurity, c.relforcerowsecurity, c.relispa
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
 """
-SWEPT = {"imaging_study", "imaging_transfer", "imaging_upload", "imaging_scrub", "imaging_workitem", "ai_job", "journal_delivery"}
+SWEPT = {
+    "imaging_study", "imaging_transfer", "imaging_commitmentrequest", "imaging_upload", "imaging_scrub", "imaging_workitem", "ai_job",
+    "journal_delivery",
+}  # fmt: skip
 
 
 def rows(sql: str, *params: object, alias: str = "owner") -> list[tuple]:
@@ -191,6 +194,9 @@ def test_each_sweep_sees_two_hospitals_and_nothing_else(two) -> None:
             WorkItem.objects.create(kind="x", reason="x", unique_on="x", created_at=now, due_at=now)
             Transfer.objects.create(
                 kind="pull", node_ae="PACS", unique_on="x", created_at=timezone.now(), changed_at=timezone.now(), due_at=timezone.now()
+            )
+            CommitmentRequest.objects.create(
+                node_ae="CT", called_ae="US", transaction_uid="1.2", digest="x", created_at=timezone.now(), due_at=timezone.now()
             )
     ids = {hospital.tenant.id for hospital in two}
     for table in sorted(SWEPT):

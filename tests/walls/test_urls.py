@@ -4,7 +4,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from imaging.models import Node, Series, Study, Transfer, WorkItem
+from imaging.models import CommitmentRequest, Node, Series, Study, Transfer, WorkItem
 from journal.wall.scope import tenant_scope
 from portal import urls
 from tenants.permissions import CAPABILITIES, is_allowed
@@ -38,6 +38,7 @@ PAGES = {
     "attention": ("GET", (), "delivery.manage"),
     "letter-resend": ("POST", ("delivery_id",), "delivery.manage"),
     "job-resend": ("POST", ("job_id",), "delivery.manage"),
+    "commitment-resend": ("POST", ("request_id",), "delivery.manage"),
     "workitem": ("GET", ("item_id",), "delivery.manage"),
     "workitem-decide": ("POST", ("item_id",), "workitem.decide"),
     "uploads-retry": ("POST", (), "delivery.manage"),
@@ -90,17 +91,20 @@ def study(mercy):
         transfer = Transfer.objects.create(
             kind="pull", node=node, node_ae=node.ae_title, unique_on="x", created_at=now, changed_at=now
         )
-        return Study.objects.get(), Series.objects.get(), node, transfer
+        asked = CommitmentRequest.objects.create(
+            node=node, node_ae=node.ae_title, called_ae="US", transaction_uid="1.2", digest="x", created_at=now, state="dead"
+        )
+        return Study.objects.get(), Series.objects.get(), node, transfer, asked
 
 
 def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
-    found, series, node, transfer = study
+    found, series, node, transfer, asked = study
     with tenant_scope(found.tenant_id):
         item_id = WorkItem.objects.values_list("id", flat=True)[0]
     values = {
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
         "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
-        "node_id": node.id, "transfer_id": transfer.id,
+        "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
 
@@ -137,7 +141,7 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
     client.post("/accounts/login/", {"login": f"owner@{olaf.slug}.example", "password": PASSWORD})
     for name, (method, needs, _) in PAGES.items():
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
-        if {"uuid", "item_id", "node_id", "transfer_id"} & set(needs):
+        if {"uuid", "item_id", "node_id", "transfer_id", "request_id"} & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
     assert client.get("/t/no-such-hospital/worklist").status_code == 404
 
