@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import fields
 
+import pynetdicom  # noqa: F401 - its import adds the names of the youngest UIDs
 from pydicom._uid_dict import UID_dictionary
 from pydicom.charset import python_encoding
 from pydicom.datadict import keyword_for_tag
