@@ -3,10 +3,11 @@
 CAPABILITIES: dict[str, frozenset[str]] = {
     "owner": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage",
-        "audit.read",
+        "certificate.manage", "audit.read",
     }),
     "admin": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage",
+        "certificate.manage",
     }),
     "radiologist": frozenset({"hospital.view", "study.read", "report.read", "transfer.manage"}),
     "integrator": frozenset({"hospital.view", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage"}),

@@ -5,7 +5,7 @@ import secrets
 
 from django.db import transaction
 
-from tenants.models import ApiToken, CalledAE, Membership, Tenant, User
+from tenants.models import ApiToken, Authority, CalledAE, DeviceCertificate, Membership, Tenant, User
 
 
 def tenant_create(*, slug: str, name: str, time_zone: str, quiet_seconds: int = 60) -> Tenant:
@@ -48,3 +48,13 @@ def called_ae_set(*, tenant: Tenant, ae_title: str) -> None:
 
 class AETitleTakenError(Exception):
     """The AE title belongs to another hospital."""
+
+
+def authority_trust(*, tenant_id: int, fingerprint: str, certificate: str) -> None:
+    """Let the TLS listener trust this authority of a hospital. `certificate` is PEM."""
+    Authority.objects.create(tenant_id=tenant_id, fingerprint=fingerprint, certificate=certificate)
+
+
+def certificate_place(*, tenant_id: int, fingerprint: str) -> None:
+    """Enter an issued certificate into the directory."""
+    DeviceCertificate.objects.create(tenant_id=tenant_id, fingerprint=fingerprint)
