@@ -1,6 +1,10 @@
-"""Celery's way into imaging: complete due studies, take transfers a step further; seal audit trails whose request got lost."""
+"""Celery's way into imaging: complete due studies, take transfers a step further, warn of certificates that end; seal audit
+trails whose request got lost."""
+
+from django.utils import timezone
 
 from imaging import completion
+from imaging.certificates.services import certificate_warn
 from imaging.transfers import run
 from journal.tasks import audit_seal_task
 from journal.wall.tasks import GRACE_SECONDS, SWEEP_EXPIRES, rows_due, sweep_task, task_send, tenant_task
@@ -30,6 +34,17 @@ def transfer_run_task(*, tenant_id: int, transfer_id: int) -> None:
 def transfers_sweep() -> None:
     for tenant_id, transfer_id in rows_due("imaging_transfer", grace_seconds=GRACE_SECONDS):
         task_send(transfer_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, transfer_id=transfer_id)
+
+
+@tenant_task(queue="default")
+def certificate_warn_task(*, certificate_id: int) -> None:
+    certificate_warn(certificate_id=certificate_id, now=timezone.now())
+
+
+@sweep_task()
+def certificates_sweep() -> None:
+    for tenant_id, certificate_id in rows_due("imaging_certificate"):
+        task_send(certificate_warn_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, certificate_id=certificate_id)
 
 
 @sweep_task()

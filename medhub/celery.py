@@ -1,4 +1,4 @@
-"""The Celery app: queues, the beat table, and the DIMSE listener as a bootstep of the worker (`--dimse HOST:PORT`)."""
+"""The Celery app: queues, the beat table, and the DIMSE listener as a bootstep of the worker (`--dimse`, `--dimse-tls`)."""
 
 import os
 from datetime import timedelta
@@ -37,6 +37,10 @@ app.conf.medhub_dimse = {
     "alive": "imaging.associations.associations_alive",
     "ended": "imaging.associations.association_end",
     "thread_end": "imaging.associations.thread_end",
+    "plain_public": settings.MEDHUB_DIMSE_PLAIN_PUBLIC,
+    "secure": "imaging.certificates.contexts.server_context",
+    "secure_check": "imaging.certificates.contexts.server_check",
+    "refused": "imaging.associations.association_refused",
     "find": "imaging.query.doors.identifier_find",
     "retrieve": "imaging.query.doors.identifier_retrieve",
 }
@@ -51,6 +55,7 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "studies": {"task": "imaging.tasks.studies_sweep", "schedule": timedelta(seconds=min(seconds, 0.5))},
         "transfers": {"task": "imaging.tasks.transfers_sweep", "schedule": every},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
+        "certificates": {"task": "imaging.tasks.certificates_sweep", "schedule": timedelta(minutes=10)},
         "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(minutes=10)},
     }
 

@@ -13,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.utils import timezone
 
@@ -77,7 +76,7 @@ def _server_context(certificate: Path, key: Path, trusted: list[str]) -> ssl.SSL
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise TlsNotSetUpError(f"MEDHUB_DIMSE_TLS_CERT and MEDHUB_DIMSE_TLS_KEY cannot be read: {error.strerror}") from None
+        raise TlsNotSetUpError(f"MEDHUB_DIMSE_TLS_CERT and MEDHUB_DIMSE_TLS_KEY cannot be used: {error.strerror or error}") from None
     if trusted:
         context.load_verify_locations(cadata="".join(trusted))
     return context
@@ -88,7 +87,7 @@ def server_files() -> tuple[Path, Path]:
     if settings.MEDHUB_DIMSE_TLS_CERT:
         return Path(settings.MEDHUB_DIMSE_TLS_CERT), Path(settings.MEDHUB_DIMSE_TLS_KEY or settings.MEDHUB_DIMSE_TLS_CERT)
     if not settings.MEDHUB_DIMSE_TLS_MADE:
-        raise ImproperlyConfigured("MEDHUB_DIMSE_TLS_CERT and MEDHUB_DIMSE_TLS_KEY are required in production")
+        raise TlsNotSetUpError("MEDHUB_DIMSE_TLS_CERT and MEDHUB_DIMSE_TLS_KEY are required in production")
     folder = settings.MEDHUB_HOME / "tls"
     certificate, key = folder / "dimse.pem", folder / "dimse.key"
     if not certificate.exists():
@@ -115,6 +114,11 @@ def _server_make(certificate: Path, key: Path) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         os.replace(draft, path)
+
+
+def server_check() -> None:
+    """The listener's certificate and key can be used, and fit each other. Raises TlsNotSetUpError."""
+    _server_context(*server_files(), [])
 
 
 def listener_trust() -> list[str]:

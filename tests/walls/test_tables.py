@@ -5,7 +5,7 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from django.utils import timezone
 
 from ai.models import Connection, Job
-from imaging.models import Instance, Node, Patient, Series, Study, Transfer
+from imaging.models import Certificate, Instance, Node, Patient, Series, Study, Transfer
 from journal.audit import Actor, audit_record
 from journal.models import AuditEvent, Delivery, OutboxEvent
 from journal.outbox import event_publish
@@ -22,7 +22,7 @@ SELECT c.oid::regclass::text, c.relrowsecurity, c.relforcerowsecurity, c.relispa
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
 """
-SWEPT = {"imaging_study", "imaging_transfer", "ai_job", "journal_delivery"}
+SWEPT = {"imaging_study", "imaging_transfer", "imaging_certificate", "ai_job", "journal_delivery"}
 
 
 def rows(sql: str, *params: object, alias: str = "owner") -> list[tuple]:
@@ -189,6 +189,10 @@ def test_each_sweep_sees_two_hospitals_and_nothing_else(two) -> None:
             Transfer.objects.create(
                 kind="pull", node_ae="PACS", unique_on="x", created_at=timezone.now(), changed_at=timezone.now(), due_at=timezone.now()
             )
+            Certificate.objects.create(
+                kind="made", name="x", fingerprint=f"{hospital.tenant.id:064x}", not_before=timezone.now(), not_after=timezone.now(),
+                created_at=timezone.now(), due_at=timezone.now(),
+            )  # fmt: skip
     ids = {hospital.tenant.id for hospital in two}
     for table in sorted(SWEPT):
         found = {tenant_id for tenant_id, _ in rows_due(table, limit=100_000)}
