@@ -233,6 +233,11 @@ def certificate_load(pem: str) -> x509.Certificate:
         raise CertificateError("certificate", "this is no certificate in PEM form") from None
 
 
+def subject_words(pem: str) -> str:
+    """The subject in one line, as RFC 4514 writes it."""
+    return certificate_load(pem).subject.rfc4514_string()
+
+
 def certificates_load(pem: bytes) -> list[x509.Certificate]:
     """All certificates of a PEM file. Raises CertificateError."""
     try:

@@ -19,6 +19,7 @@ from django.utils import timezone
 from imaging.certificates import authority as ca
 from imaging.certificates.authority import CertificateError
 from imaging.certificates.selectors import own_certificate
+from imaging.certificates.services import authority_ensure
 from imaging.models import Node
 from journal.wall.scope import tenant_scope
 from tenants.crypto import SecretLostError, secret_open
@@ -130,6 +131,12 @@ def listener_trust() -> list[str]:
         return []
     roots = [one for one in chain if one.issuer == one.subject]
     return [ca.certificate_pem(one) for one in roots or chain[:1]]
+
+
+def trust_bundle() -> str:
+    """The file for a device's trust store, PEM: who vouches for our listener, and the hospital's own authority. In a scope."""
+    own = ca.certificate_pem(authority_ensure().certificate)
+    return "".join(f"# {ca.subject_words(one)}\n{one}" for one in [*listener_trust(), own])
 
 
 def client_context(*, tenant_id: int, node: Node | None = None) -> ssl.SSLContext:
