@@ -81,6 +81,11 @@ def tenant_ids() -> list[int]:
     return list(Tenant.objects.filter(is_active=True).values_list("id", flat=True))
 
 
+def tenant_ids_all() -> list[int]:
+    """Also of those that are switched off: their secrets are kept too."""
+    return list(Tenant.objects.values_list("id", flat=True))
+
+
 def called_aes(*, tenant_id: int) -> list[str]:
     return list(CalledAE.objects.filter(tenant_id=tenant_id).order_by("ae_title").values_list("ae_title", flat=True))
 

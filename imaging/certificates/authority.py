@@ -260,11 +260,16 @@ def key_load(pem: bytes) -> PrivateKey:
     return key
 
 
+def password_check(password: str) -> None:
+    """Raises CertificateError for one that is too short to protect a key."""
+    if len(password) < MIN_PASSWORD_CHARS:
+        raise CertificateError("password", f"at least {MIN_PASSWORD_CHARS} characters")
+
+
 def pkcs12_pack(
     key: PrivateKey, certificate: x509.Certificate, chain: Sequence[x509.Certificate], *, name: str, password: str
 ) -> bytes:
-    """Key and certificates in one encrypted file (AES-256). Raises CertificateError for a short password."""
-    if len(password) < MIN_PASSWORD_CHARS:
-        raise CertificateError("password", f"at least {MIN_PASSWORD_CHARS} characters")
+    """Key and certificates in one encrypted file (AES-256). Raises CertificateError."""
+    password_check(password)
     protection = serialization.BestAvailableEncryption(password.encode())
     return pkcs12.serialize_key_and_certificates(name.encode(), key, certificate, list(chain), protection)

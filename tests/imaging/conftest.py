@@ -4,18 +4,11 @@ from typing import Any
 
 import pytest
 
-from imaging.certificates import authority
 from imaging.models import Node
 from imaging.nodes import node_add
 from tests.orthanc import orthanc, orthanc_server
 
 __all__ = ["node_at", "orthanc", "orthanc_server"]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _short_keys() -> None:
-    """Keys of 2048 bits: made in a third of the time, and still what devices have. One test looks at the real size."""
-    authority.RSA_BITS = 2048
 
 
 @pytest.fixture

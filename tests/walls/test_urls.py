@@ -1,15 +1,18 @@
 """Every address x hospital x role. An address that is not in the matrix fails the suite."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from imaging.certificates.services import certificate_sign
 from imaging.models import Node, Series, Study, Transfer
 from portal import urls
 from tenants.permissions import CAPABILITIES, is_allowed
 from tests import house
 from tests.conftest import PASSWORD
 from tests.dicom_files import series_of
+from tests.imaging.tls_peers import ACTOR, request_make
 
 pytestmark = pytest.mark.database
 
@@ -34,6 +37,13 @@ PAGES = {
     "transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
     "transfer-retry": ("POST", ("transfer_id",), "transfer.manage"),
     "node-delete": ("POST", ("node_id",), "node.manage"),
+    "certificates": ("GET", (), "node.manage"),
+    "certificate-sign": ("POST", (), "certificate.manage"),
+    "certificate-make": ("POST", (), "certificate.manage"),
+    "certificates-trust": ("GET", (), "node.manage"),
+    "certificates-revoked": ("GET", (), "node.manage"),
+    "certificate-file": ("GET", ("certificate_id",), "node.manage"),
+    "certificate-revoke": ("POST", ("certificate_id",), "certificate.manage"),
     "attention": ("GET", (), "delivery.manage"),
     "letter-resend": ("POST", ("delivery_id",), "delivery.manage"),
     "job-resend": ("POST", ("job_id",), "delivery.manage"),
@@ -49,6 +59,12 @@ MACHINES = {
     "api-node": ("GET", ("node_id",), "transfer.manage"),
     "api-node-check": ("POST", ("node_id",), "node.manage"),
     "api-node-query": ("POST", ("node_id",), "transfer.manage"),
+    "api-certificates": ("GET", (), "node.manage"),
+    "api-certificate-keys": ("POST", (), "certificate.manage"),
+    "api-certificates-trust": ("GET", (), "node.manage"),
+    "api-certificates-revocations": ("GET", (), "node.manage"),
+    "api-certificate": ("GET", ("certificate_id",), "node.manage"),
+    "api-certificate-revoke": ("POST", ("certificate_id",), "certificate.manage"),
     "api-transfers": ("GET", (), "transfer.manage"),
     "api-transfer": ("GET", ("transfer_id",), "transfer.manage"),
     "api-transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
@@ -81,15 +97,16 @@ def study(mercy):
         transfer = Transfer.objects.create(
             kind="pull", node=node, node_ae=node.ae_title, unique_on="x", created_at=now, changed_at=now
         )
-        return Study.objects.get(), Series.objects.get(), node, transfer
+        certificate = certificate_sign(actor=ACTOR, csr=request_make(ec.generate_private_key(ec.SECP256R1())))
+        return Study.objects.get(), Series.objects.get(), node, transfer, certificate
 
 
 def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
-    found, series, node, transfer = study
+    found, series, node, transfer, certificate = study
     values = {
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
         "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing",
-        "node_id": node.id, "transfer_id": transfer.id,
+        "node_id": node.id, "transfer_id": transfer.id, "certificate_id": certificate.id,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
 
@@ -126,7 +143,7 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
     client.post("/accounts/login/", {"login": f"owner@{olaf.slug}.example", "password": PASSWORD})
     for name, (method, needs, _) in PAGES.items():
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
-        if {"uuid", "node_id", "transfer_id"} & set(needs):
+        if {"uuid", "node_id", "transfer_id", "certificate_id"} & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
     assert client.get("/t/no-such-hospital/worklist").status_code == 404
 
@@ -142,14 +159,17 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
     """Token of the hospital, of another, wrong, revoked or missing: open, 404, 401."""
     from tenants.models import ApiToken
 
-    for name, (method, needs, _) in MACHINES.items():
+    for name, (method, needs, capability) in MACHINES.items():
         url = address(name, mercy, study, needs)
         assert client.generic(method, url).status_code == 401, name
         assert client.generic(method, url, headers={"authorization": "Bearer mh_wrong"}).status_code == 401, name
         assert client.generic(method, url, headers=olaf.auth).status_code == 404, name
         own = client.generic(method, url, headers=mercy.auth)
-        assert own.status_code not in {401, 403, 500}, (name, own.status_code)
-        if {"fhir_id", "study_uid", "node_id", "transfer_id"} & set(needs):
+        assert own.status_code not in {401, 500}, (name, own.status_code)
+        if not is_allowed(role="integrator", capability=capability):
+            assert own.status_code == 403, name
+            continue
+        if {"fhir_id", "study_uid", "node_id", "transfer_id", "certificate_id"} & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
             assert foreign.status_code in {404, 415}, (name, foreign.status_code)
     ApiToken.objects.filter(tenant=mercy.tenant).update(revoked_at="2026-01-01T00:00:00Z")
