@@ -11,6 +11,7 @@ from medhub.embedded import Home
 from medhub.stack import ROOT, Ports, Stack
 
 BENCH = ROOT / ".medhub" / "bench"
+MOVE_PORT = 11199  # where the harness of ../shared/bench listens for what a C-MOVE sends
 OTHER_INSTALLS = ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_SWEEP_URL", "CELERY_BROKER_URL", "MEDHUB_PRODUCTION")
 
 
@@ -22,6 +23,8 @@ def prepare() -> Stack:
         home=home, ports=Ports(port_free(), port_free(), port_free(), port_free()), is_durable=True,
         environment={"MEDHUB_LOG_LEVEL": "WARNING"},
     )  # fmt: skip
+    allowed = stack.child_environment()["EGRESS_ALLOW"]
+    stack.environment = {**stack.environment, "EGRESS_ALLOW": f"{allowed},127.0.0.1:{MOVE_PORT}"}
     for name in OTHER_INSTALLS:
         os.environ.pop(name, None)
     os.environ.update(stack.child_environment())

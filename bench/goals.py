@@ -21,6 +21,13 @@ class Goal:
         return value <= self.limit if self.is_at_most else value >= self.limit
 
 
+def _beside_orthanc(key: str, what: str, limit: float) -> "Goal":
+    return Goal(
+        key=f"orthanc_{key}", row="orthanc", what=f"{what}, beside Orthanc", goal=f"{limit:g} x Orthanc", limit=limit,
+        unit="x Orthanc", is_at_most=False, judged_by="median of the paired ratios",
+    )  # fmt: skip
+
+
 GOALS = (
     Goal(
         key="ct_ratio", row="ct", limit=0.25, unit="of storescp", is_at_most=False, judged_by="median of the paired ratios",
@@ -32,6 +39,32 @@ GOALS = (
         key="report_seconds", row="report", limit=3.0, unit="s", is_at_most=True, judged_by="the worst repetition",
         what="Time from the last C-STORE response to a readable DiagnosticReport, less the quiet time",
         goal="3 s or less",
+    ),
+    _beside_orthanc("ct_1", "C-STORE 500-slice CT, 1 association", 2.0),
+    _beside_orthanc("ct_4", "C-STORE 500-slice CT, 4 associations", 2.0),
+    _beside_orthanc("small_1", "C-STORE tiny objects, 1 association", 2.0),
+    _beside_orthanc("small_4", "C-STORE tiny objects, 4 associations", 2.5),
+    _beside_orthanc("large_1", "C-STORE 30-40 MB objects", 2.5),
+    _beside_orthanc("find_id", "C-FIND by PatientID", 2.0),
+    _beside_orthanc("find_name", "C-FIND by name", 4.0),
+    _beside_orthanc("find_date", "C-FIND by date", 4.0),
+    _beside_orthanc("move", "C-MOVE 500 slices", 0.8),
+    _beside_orthanc("get", "C-GET 500 slices", 0.8),
+    _beside_orthanc("echo", "C-ECHO on an open association", 0.8),
+    Goal(
+        key="orthanc_lag", row="orthanc", limit=2.0, unit="s", is_at_most=True, judged_by="the worst of all C-STORE rows",
+        what="Time from the last C-STORE response until C-FIND returns the last instance",
+        goal="2 s or less",
+    ),
+    Goal(
+        key="orthanc_stock", row="orthanc", limit=1.0, unit="s", is_at_most=True, judged_by="one run",
+        what="150 tiny files from a stock storescu, without TCP_NODELAY",
+        goal="less than 1 s",
+    ),
+    Goal(
+        key="receiver_mb", row="orthanc", limit=300.0, unit="MB", is_at_most=True, judged_by="the larger receiver",
+        what="Memory of a listener process behind all rows",
+        goal="300 MB or less",
     ),
     Goal(
         key="demo_seconds", row="demo", limit=30.0, unit="s", is_at_most=True, judged_by="the slower run",

@@ -33,6 +33,11 @@ CALLED_UNKNOWN, CALLING_UNKNOWN = "called AE title not recognized", "calling AE 
 _admitted: dict[tuple[str, str, str, str], tuple[float, Admission | None]] = {}
 
 
+def title_is_valid(text: str) -> bool:
+    """The repertoire of an AE title (PS3.5 6.2 AE): nothing else is asked of a database."""
+    return 0 < len(text) <= 16 and text.isascii() and text.isprintable() and "\\" not in text
+
+
 def association_admit(*, called_ae: str, calling_ae: str, address: str, certificate: str = "") -> Admission | Refusal:
     """Called AE -> hospital, calling AE and address -> one of its nodes, over TLS also the client certificate. Deny by default.
 
@@ -41,6 +46,10 @@ def association_admit(*, called_ae: str, calling_ae: str, address: str, certific
     that association has no row), and a device that we don't remember is asked to come back.
     """
     peer = (called_ae, calling_ae, address, certificate)
+    if not title_is_valid(called_ae):
+        return Refusal(*CALLED_AE_UNKNOWN, CALLED_UNKNOWN)
+    if not title_is_valid(calling_ae):
+        return Refusal(*CALLING_AE_UNKNOWN, CALLING_UNKNOWN)
     try:
         close_old_connections()
         answer = _admit(called_ae=called_ae, calling_ae=calling_ae, address=address, fingerprint=certificate)
@@ -107,6 +116,8 @@ def _row(*, reason: str, **facts: object) -> Association:
 
 def association_refused(*, called_ae: str, calling_ae: str, address: str, reason: str) -> None:
     """The door has refused it; the hospital that the called AE title names sees why."""
+    if not title_is_valid(called_ae) or not title_is_valid(calling_ae):
+        return
     close_old_connections()
     tenant = tenant_of_ae(ae_title=called_ae)
     if tenant is not None:

@@ -1,8 +1,8 @@
 """From a header to the facts that rows hold. The index worker's reading of one object; nothing here touches the database."""
 
 import math
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 
@@ -83,7 +83,7 @@ WANTED = frozenset(attribute.tag for attribute in EXTRAS) | frozenset({
 # fmt: on
 
 
-def instance_describe(path: Path) -> InstanceFacts:
+def instance_describe(path: str | os.PathLike[str]) -> InstanceFacts:
     """Read the head of a Part 10 file. Raises HeaderError when it is not one, or lacks what a row needs."""
     head = part10_read(path, wanted=WANTED)
     header = head.header

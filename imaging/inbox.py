@@ -88,6 +88,10 @@ class Draft:
             if done:  # a short write: go on where it stopped
                 pending[0] = pending[0][done:]
 
+    @property
+    def instance_id(self) -> int:
+        return self._id
+
     def keep(self) -> InboxObject:
         path = self._folder / f"{self._id}.dcm"
         fault("ingest.before_fsync")
@@ -166,6 +170,18 @@ def inbox_watermark(*, tenant_id: int) -> datetime | None:
         if entry.name.endswith(".dcm")
     ]
     return id_time(min(waiting)) if waiting else None
+
+
+def inbox_bytes(*, tenant_id: int) -> int:
+    """What was acknowledged and has no rows yet."""
+    folder, size = inbox_root() / str(tenant_id), 0
+    with contextlib.suppress(FileNotFoundError):
+        for source in os.scandir(folder):
+            for entry in os.scandir(source.path):
+                if entry.name.endswith(".dcm"):
+                    with contextlib.suppress(FileNotFoundError):
+                        size += entry.stat().st_size
+    return size
 
 
 def inbox_sweep(*, older_than: float) -> None:

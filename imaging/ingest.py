@@ -1,25 +1,31 @@
 """The one door for bytes: what must be refused is refused here, the rest is made durable, then acknowledged.
 
-Called by the DIMSE listener and by STOW-RS. No database on this path except a quota figure read every few seconds.
+Called by the DIMSE listener and by STOW-RS. No database on this path except a quota figure read every few seconds; a hospital
+that refuses duplicates pays a look-up for series that are not new (`imaging.duplicates`).
 """
 
 import contextlib
 import errno
+import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
+from imaging import duplicates
 from imaging.dimse.contract import Admission, StoreAnswer, StoreRefused
 from imaging.header import Header, HeaderError, header_read, part10_read, uid_is_valid
-from imaging.inbox import Bytes, Draft, draft_open
+from imaging.inbox import Bytes, Draft, draft_open, inbox_bytes
 from imaging.models import StorageUse
 from imaging.part10 import file_meta_bytes
+from imaging.storage import StoreAwayError, bucket, is_remote, object_key
+from imaging.storage.digests import dataset_digest, file_digest
 from journal.wall.scope import is_in_scope, tenant_scope
+from tenants.models import DuplicatePolicy
 from tenants.selectors import tenant_get
 
 log = logging.getLogger(__name__)
@@ -29,6 +35,7 @@ CHECKED = frozenset({SOP_CLASS, SOP_INSTANCE, STUDY, SERIES})
 NAMES = {STUDY: "StudyInstanceUID", SERIES: "SeriesInstanceUID", SOP_INSTANCE: "SOPInstanceUID", SOP_CLASS: "SOPClassUID"}
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 QUOTA_SECONDS = 5.0
+NEAR_BYTES = 1 << 30
 HELD_BYTES = 64 << 10  # a smaller object makes no file before it has been checked
 
 # PS3.4 B.2.3 and PS3.18 Annex I: the same numbers over DIMSE and over the web.
@@ -51,6 +58,7 @@ class ObjectFacts:
     sop_class_uid: str
     sop_instance_uid: str
     study_uid: str
+    series_uid: str
 
 
 def header_check(header: Header) -> ObjectFacts:
@@ -65,7 +73,9 @@ def header_check(header: Header) -> ObjectFacts:
         found[tag] = uid
     if found[SOP_CLASS] == MEDIA_STORAGE_DIRECTORY:
         raise Refused(NO_MATCH, "a DICOMDIR is not an instance")
-    return ObjectFacts(sop_class_uid=found[SOP_CLASS], sop_instance_uid=found[SOP_INSTANCE], study_uid=found[STUDY])
+    return ObjectFacts(
+        sop_class_uid=found[SOP_CLASS], sop_instance_uid=found[SOP_INSTANCE], study_uid=found[STUDY], series_uid=found[SERIES],
+    )  # fmt: skip
 
 
 def dataset_check(dataset: Bytes, *, transfer_syntax_uid: str) -> ObjectFacts:
@@ -119,12 +129,13 @@ class IncomingObject:
             facts = self._checked()
             if (facts.sop_class_uid, facts.sop_instance_uid) != self._uids:
                 raise Refused(NO_MATCH, "command and data set name different objects")
+            self._duplicate_check(facts)
             quota_take(tenant_id=self._admission.tenant_id, size=self._size)
             draft = self._draft
             if draft is None:
                 draft = self._begun()
                 draft.write([self._meta, self._held])
-            draft.keep()
+            draft_keep(draft, tenant_id=self._admission.tenant_id)
         return StoreAnswer(status=SUCCESS, comment="")
 
     def _checked(self) -> ObjectFacts:
@@ -132,6 +143,21 @@ class IncomingObject:
             return dataset_check(self._held, transfer_syntax_uid=self._transfer_syntax_uid)
         with self._draft.view() as view, memoryview(view)[len(self._meta) :] as dataset:
             return dataset_check(dataset, transfer_syntax_uid=self._transfer_syntax_uid)
+
+    def _duplicate_check(self, facts: ObjectFacts) -> None:
+        given = self._admission
+        if _allowances.policy(tenant_id=given.tenant_id) == DuplicatePolicy.REFUSE:
+            duplicate_check(
+                tenant_id=given.tenant_id, facts=facts, transfer_syntax_uid=self._transfer_syntax_uid, digest=self._digest,
+                association_id=given.association_id,
+            )  # fmt: skip
+
+    def _digest(self) -> str:
+        """Of the data set, as `dataset_digest` will find it in the file."""
+        if self._draft is None:
+            return hashlib.sha256(self._held).hexdigest()
+        with self._draft.view() as view, memoryview(view)[len(self._meta) :] as dataset:
+            return hashlib.sha256(dataset).hexdigest()
 
     def close(self) -> None:
         """Remove what was not kept."""
@@ -178,66 +204,124 @@ def disk_status(error: OSError) -> int:
 def draft_check(draft: Draft, *, tenant_id: int) -> ObjectFacts:
     """STOW-RS: the same check over a draft whose bytes came in pieces. Raises Refused."""
     try:
-        facts = header_check(part10_read(draft.path, wanted=CHECKED).header)
+        head = part10_read(draft.path, wanted=CHECKED)
+        facts = header_check(head.header)
     except HeaderError as error:
         raise Refused(NOT_UNDERSTOOD, f"cannot understand: {error}") from error
+    if _allowances.policy(tenant_id=tenant_id) == DuplicatePolicy.REFUSE:
+        duplicate_check(
+            tenant_id=tenant_id, facts=facts, transfer_syntax_uid=head.transfer_syntax_uid,
+            digest=lambda: dataset_digest(draft.path),
+        )  # fmt: skip
     quota_take(tenant_id=tenant_id, size=draft.size)
     return facts
 
 
-class _Quota:
-    """Bytes a hospital may still send, read every few seconds and counted down in between."""
+def duplicate_check(
+    *, tenant_id: int, facts: ObjectFacts, transfer_syntax_uid: str, digest: Callable[[], str], association_id: int = 0
+) -> None:
+    """Under "refuse": other content under a UID that is stored is refused, with a work item. Raises Refused."""
+    is_taken = duplicates.is_taken(
+        tenant_id=tenant_id, sop_instance_uid=facts.sop_instance_uid, series_uid=facts.series_uid,
+        transfer_syntax_uid=transfer_syntax_uid, digest=digest, association_id=association_id,
+    )  # fmt: skip
+    if is_taken:
+        raise Refused(PROCESSING_FAILURE, "another object with this SOP Instance UID is stored")
+
+
+def draft_keep(draft: Draft, *, tenant_id: int) -> None:
+    """Make a draft received. Where the acknowledgement waits for the object store, the store has it first. Raises Refused, OSError."""
+    if is_remote() and settings.MEDHUB_OBJECTS_ACK == "store":
+        key = object_key(tenant_id=tenant_id, folder="in", instance_id=draft.instance_id)
+        try:
+            bucket().put(key, draft.path, size=draft.size, sha256=file_digest(draft.path))
+        except StoreAwayError as error:
+            log.error("object not kept: %s", error.user_message)
+            raise Refused(OUT_OF_RESOURCES, "the object store is away: nothing of this object was kept") from None
+    draft.keep()
+
+
+class _Allowance:
+    """What one hospital may still send, as last read."""
+
+    def __init__(self, left: int, policy: str) -> None:
+        self.read_at = time.monotonic()
+        self.left = left
+        self.policy = policy
+
+    @property
+    def is_stale(self) -> bool:
+        return time.monotonic() - self.read_at > QUOTA_SECONDS
+
+
+class _Allowances:
+    """Bytes that hospitals may still send, counted down between two looks. Near the limit every object looks for itself.
+
+    Each receiver process has its own: together they may pass a quota by what is in flight (one object an association), as long as
+    they take less than NEAR_BYTES in QUOTA_SECONDS.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._left: dict[int, tuple[float, int]] = {}
-
-    def check(self, *, tenant_id: int, size: int) -> None:
-        if self._current(tenant_id)[1] < size:
-            raise Refused(OUT_OF_RESOURCES, "the hospital's storage quota is used up")
+        self._of: dict[int, _Allowance] = {}
 
     def take(self, *, tenant_id: int, size: int) -> None:
-        read_at, left = self._current(tenant_id)
+        found = self._current(tenant_id)
+        if found.left < NEAR_BYTES:
+            found = self._read(tenant_id)
         with self._lock:
-            self._left[tenant_id] = (read_at, left - size)
-        if left < size:
+            if found.left < size:
+                raise Refused(OUT_OF_RESOURCES, "the hospital's storage quota is used up")
+            found.left -= size
+
+    def check(self, *, tenant_id: int, size: int) -> None:
+        if self._current(tenant_id).left < size:
             raise Refused(OUT_OF_RESOURCES, "the hospital's storage quota is used up")
 
-    def _current(self, tenant_id: int) -> tuple[float, int]:
-        with self._lock:
-            read_at, left = self._left.get(tenant_id, (0.0, 0))
-        if time.monotonic() - read_at > QUOTA_SECONDS:
-            read_at, left = time.monotonic(), _quota_left(tenant_id)
-        return read_at, left
+    def policy(self, *, tenant_id: int) -> str:
+        return self._current(tenant_id).policy
+
+    def _current(self, tenant_id: int) -> _Allowance:
+        found = self._of.get(tenant_id)
+        return self._read(tenant_id) if found is None or found.is_stale else found
+
+    def _read(self, tenant_id: int) -> _Allowance:
+        before = self._of.get(tenant_id)
+        try:
+            found = _allowance_read(tenant_id)
+        except DatabaseError:
+            # Images fail open: a database that is away must not cost a study; the next read counts again.
+            found = _Allowance(settings.MEDHUB_MAX_OBJECT_BYTES, before.policy if before else DuplicatePolicy.ASIDE)
+        self._of[tenant_id] = found
+        return found
 
     def forget(self) -> None:
-        self._left.clear()
+        self._of.clear()
 
 
-_quota = _Quota()
-quota_forget = _quota.forget
+def _allowance_read(tenant_id: int) -> _Allowance:
+    # The inbox first: what gets its rows in between is counted twice rather than not at all.
+    waiting = inbox_bytes(tenant_id=tenant_id)
+    if not is_in_scope():
+        close_old_connections()
+    tenant = tenant_get(tenant_id=tenant_id)
+    with tenant_scope(tenant_id):
+        used: Sequence[int] = StorageUse.objects.values_list("bytes_kept", flat=True)[:1]
+        kept = used[0] if used else 0
+    return _Allowance(tenant.quota_bytes - kept - waiting, tenant.duplicate_policy)
+
+
+_allowances = _Allowances()
+quota_forget = _allowances.forget
 
 
 def quota_check(*, tenant_id: int, size: int) -> None:
     """Whether `size` bytes would fit now, without counting them. Raises Refused (A700)."""
-    _quota.check(tenant_id=tenant_id, size=size)
+    _allowances.check(tenant_id=tenant_id, size=size)
 
 
 def quota_take(*, tenant_id: int, size: int) -> None:
     """Count `size` bytes against the quota. Raises Refused (A700) when they don't fit."""
     if size > settings.MEDHUB_MAX_OBJECT_BYTES:
         raise Refused(OUT_OF_RESOURCES, "the object is larger than this archive takes")
-    _quota.take(tenant_id=tenant_id, size=size)
-
-
-def _quota_left(tenant_id: int) -> int:
-    try:
-        if not is_in_scope():
-            close_old_connections()
-        limit = tenant_get(tenant_id=tenant_id).quota_bytes
-        with tenant_scope(tenant_id):
-            used: Sequence[int] = StorageUse.objects.values_list("bytes_kept", flat=True)[:1]
-            return limit - (used[0] if used else 0)
-    except DatabaseError:
-        # Images fail open: a database that is away must not cost a study; the next read counts again.
-        return settings.MEDHUB_MAX_OBJECT_BYTES
+    _allowances.take(tenant_id=tenant_id, size=size)

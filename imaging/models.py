@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from django.db import models
+from django.utils import timezone
 
 from journal.wall.models import TenantForeignKey, TenantModel
 
@@ -124,6 +125,7 @@ class Patient(TenantModel):
     name = models.CharField(max_length=324, default="", blank=True)  # as received, groups separated by =
     birth_date = models.CharField(max_length=8, default="", blank=True)  # DA as received: may be partial
     sex = models.CharField(max_length=16, default="", blank=True)
+    merged_into = TenantForeignKey("self", models.PROTECT, null=True)  # somebody decided that the two are one
     extra = models.TextField(default="", blank=True)  # optional attributes by tag, JSON (`imaging.query.attributes`)
     name_key = FoldedField()  # one column a component group: any of the three is found
     name_ideographic_key = FoldedField()
@@ -144,15 +146,85 @@ class Patient(TenantModel):
 
 
 class Order(TenantModel):
-    """What a modality worklist answers from; a ServiceRequest, ORM or OMI writes it."""
+    """What a modality worklist answers from; a ServiceRequest, ORM or OMI writes it through `orders.order_upsert`.
+
+    Attributes that nobody searches by index lie in `extra`, by tag (`imaging.worklist.attributes`).
+    """
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        ON_HOLD = "on-hold"
+        COMPLETED = "completed"
+        REVOKED = "revoked"
+        ENTERED_IN_ERROR = "entered-in-error"
 
     accession_number = models.CharField(max_length=64)
     issuer = models.CharField(max_length=64, default="", blank=True)
     patient = TenantForeignKey(Patient, models.PROTECT, null=True)
-    status = models.CharField(max_length=16, default="active")
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
+    procedure_id = models.CharField(max_length=16, default="", blank=True)  # Requested Procedure ID
+    description = models.CharField(max_length=64, default="", blank=True)
+    study_uid = models.CharField(max_length=64, default="", blank=True)  # what the modality shall call the study
+    referrer = models.CharField(max_length=324, default="", blank=True)
+    requester = models.CharField(max_length=324, default="", blank=True)
+    extra = models.TextField(default="", blank=True)
+    accession_key = FoldedField()
+    procedure_id_key = FoldedField()
+    referrer_key = FoldedField()
+    requester_key = FoldedField()
+    created_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant_id", "issuer", "accession_number"], name="order_once")]
+        indexes = [
+            models.Index(fields=["tenant_id", "accession_number"], name="order_by_number"),
+            models.Index(fields=["tenant_id", "accession_key"], name="order_by_accession"),
+            models.Index(fields=["tenant_id", "patient"], name="order_by_patient"),
+        ]
+
+
+class ScheduledStep(TenantModel):
+    """A Scheduled Procedure Step of an order (PS3.3 C.4.10). `is_listed` says whether a worklist shows it."""
+
+    class Status(models.TextChoices):
+        SCHEDULED = "SCHEDULED"
+        ARRIVED = "ARRIVED"
+        READY = "READY"
+        STARTED = "STARTED"
+        DEPARTED = "DEPARTED"
+        COMPLETED = "COMPLETED"
+        CANCELLED = "CANCELLED"
+        DISCONTINUED = "DISCONTINUED"
+
+    order = TenantForeignKey(Order, models.CASCADE)
+    step_id = models.CharField(max_length=16)
+    modality = models.CharField(max_length=16)
+    station = models.CharField(max_length=16, default="", blank=True)  # AE title
+    start_date = models.CharField(max_length=8, default="", blank=True)  # the hospital's own time, as DA and TM
+    start_time = models.CharField(max_length=16, default="", blank=True)
+    performer = models.CharField(max_length=324, default="", blank=True)
+    description = models.CharField(max_length=64, default="", blank=True)
+    location = models.CharField(max_length=16, default="", blank=True)
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.SCHEDULED)
+    extra = models.TextField(default="", blank=True)
+    station_key = FoldedField()
+    started_key = FoldedField()  # date and time as YYYYMMDDHHMMSSFFFFFF
+    time_key = FoldedField()
+    performer_key = FoldedField()
+    is_listed = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "order", "step_id"], name="scheduled_step_once")]
+        indexes = [
+            models.Index(
+                fields=["tenant_id", "station_key", "started_key", "id"], name="scheduled_step_by_station",
+                condition=models.Q(is_listed=True),
+            ),
+            models.Index(
+                fields=["tenant_id", "started_key", "id"], name="scheduled_step_by_start", condition=models.Q(is_listed=True)
+            ),
+        ]  # fmt: skip
 
 
 class Study(TenantModel):
@@ -188,6 +260,7 @@ class Study(TenantModel):
     expected_instances = models.PositiveIntegerField(null=True)  # (0020,1208), when the modality says it
     state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVING)
     version = models.PositiveIntegerField(default=0)  # 1 at the first completion, +1 for each later one
+    order = TenantForeignKey(Order, models.SET_NULL, null=True)  # by accession number and issuer, never guessed
     is_from_ai = models.BooleanField(default=False)  # only AI-made objects so far: never routed
     trace_id = models.CharField(max_length=32, default="", blank=True)
     first_received_at = models.DateTimeField()
@@ -204,6 +277,8 @@ class Study(TenantModel):
         indexes = [
             models.Index(fields=["tenant_id", "-first_received_at", "-id"], name="study_by_arrival"),
             models.Index(fields=["tenant_id", "patient"], name="study_by_patient"),
+            models.Index(fields=["tenant_id", "order"], name="study_by_order", condition=models.Q(order__isnull=False)),
+            models.Index(fields=["tenant_id", "accession_number"], name="study_by_number"),
             models.Index(fields=["tenant_id", "started_key"], name="study_by_start"),
             models.Index(fields=["tenant_id", "accession_key"], name="study_by_accession"),
             models.Index(fields=["tenant_id", "identifier_key"], name="study_by_identifier"),
@@ -256,6 +331,9 @@ class Instance(TenantModel):
     key = models.CharField(max_length=160)
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)  # of the file as kept
+    dataset_sha256 = models.CharField(max_length=64, default="", blank=True)  # without group 2; made when its UID comes again
+    scrubbed_at = models.DateTimeField(null=True)
+    scrub_result = models.CharField(max_length=8, default="", blank=True)  # ok, damaged, missing
     source = models.BigIntegerField(default=0)  # association, or 0 for the web door
     received_at = models.DateTimeField()
 
@@ -277,20 +355,73 @@ class StorageUse(TenantModel):
         constraints = [models.UniqueConstraint(fields=["tenant_id"], name="storage_use_once")]
 
 
+class Upload(TenantModel):
+    """An object on its way to the S3 store. The row goes when the copy there is verified and the local one is dropped."""
+
+    key = models.CharField(max_length=160)
+    size = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    attempts = models.PositiveIntegerField(default=0)
+    last_error = models.CharField(max_length=120, default="", blank=True)
+    created_at = models.DateTimeField()
+    verified_at = models.DateTimeField(null=True)  # the local copy lingers a little after it
+    due_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "key"], name="upload_once")]
+        indexes = [
+            models.Index(fields=["due_at"], name="upload_due"),
+            models.Index(fields=["tenant_id", "due_at"], name="upload_by_due"),
+        ]
+
+
+class Scrub(TenantModel):
+    """Where the walk over a hospital's objects is; one row. `due_at` is when the next step may read."""
+
+    after_id = models.BigIntegerField(default=0)  # objects up to this id were read in this round
+    rounds = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    objects_read = models.BigIntegerField(default=0)  # of this round
+    bytes_read = models.BigIntegerField(default=0)
+    objects_bad = models.BigIntegerField(default=0)
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id"], name="scrub_once")]
+        indexes = [models.Index(fields=["due_at"], name="scrub_due", condition=models.Q(due_at__isnull=False))]
+
+
 class WorkItem(TenantModel):
-    """Something a person must decide: a duplicate that differs, a patient conflict, an object that cannot be read."""
+    """Something a person must decide: a duplicate that differs, a patient conflict, an object that cannot be read.
+
+    `key`, `size`, `sha256` are of the bytes that it holds aside, if any. `due_at` is when bytes that nobody wants may go.
+    """
 
     kind = models.CharField(max_length=32)
     reason = models.CharField(max_length=200)  # our words, never a value from the object
     study = TenantForeignKey(Study, models.SET_NULL, null=True)
+    instance = TenantForeignKey(Instance, models.SET_NULL, null=True)  # the stored one that it is about
+    patient = TenantForeignKey(Patient, models.SET_NULL, null=True)  # the person that somebody came under
     key = models.CharField(max_length=160, default="", blank=True)
+    size = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, default="", blank=True)
+    dataset_sha256 = models.CharField(max_length=64, default="", blank=True)
     unique_on = models.CharField(max_length=64)  # a replay must not make a second one
     created_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True)
+    resolution = models.CharField(max_length=16, default="", blank=True)
+    resolved_by = models.CharField(max_length=128, default="", blank=True)
+    note = models.CharField(max_length=200, default="", blank=True)
+    due_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant_id", "kind", "unique_on"], name="work_item_once")]
-        indexes = [models.Index(fields=["tenant_id", "resolved_at", "-id"], name="work_item_open")]
+        indexes = [
+            models.Index(fields=["tenant_id", "resolved_at", "-id"], name="work_item_open"),
+            models.Index(fields=["tenant_id", "instance"], name="work_item_by_instance"),
+            models.Index(fields=["due_at"], name="work_item_due", condition=models.Q(due_at__isnull=False)),
+        ]
 
 
 class Transfer(TenantModel):
@@ -373,4 +504,43 @@ class TransferStudy(TenantModel):
         indexes = [
             models.Index(fields=["tenant_id", "transfer", "state", "id"], name="transfer_study_next"),
             models.Index(fields=["tenant_id", "study_uid"], name="transfer_study_by_uid"),
+        ]
+
+
+class CommitmentRequest(TenantModel):
+    """A node asked us to take responsibility for objects (PS3.4 Annex J). `due_at` is the lease and the pace of our answer.
+
+    The same transaction UID with the same references (`digest`) is the same request; with others it is `is_duplicate`.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"  # to be checked against the archive, or reported
+        DONE = "done"  # the node has taken our report
+        DEAD = "dead"  # given up: a person may send it again
+
+    node = TenantForeignKey(Node, models.SET_NULL, null=True)
+    node_ae = models.CharField(max_length=16)
+    called_ae = models.CharField(max_length=16)  # what it called us: what we call ourselves when we report
+    transaction_uid = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+    is_duplicate = models.BooleanField(default=False)
+    references = models.JSONField(default=dict)  # SOP class -> SOP instances; empty once the node knows
+    number_of_references = models.PositiveIntegerField(default=0)
+    failures = models.JSONField(null=True)  # SOP instance -> reason of PS3.4 J.3.3; null until checked
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    last_error = models.CharField(max_length=200, default="", blank=True)  # our words
+    claim = models.BigIntegerField(default=0)
+    trace_id = models.CharField(max_length=32, default="", blank=True)
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant_id", "node_ae", "transaction_uid", "digest"], name="commitment_once")
+        ]
+        indexes = [
+            models.Index(fields=["tenant_id", "state", "-id"], name="commitment_by_state"),
+            models.Index(fields=["due_at"], name="commitment_due", condition=models.Q(due_at__isnull=False)),
         ]

@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from imaging.describe import InstanceFacts, PatientFacts
@@ -32,11 +32,11 @@ def is_same_person(a: PatientFacts | Patient, b: PatientFacts | Patient) -> bool
     return all(x == y for x, y in pairs if x and y)
 
 
-def _variant(facts: InstanceFacts) -> str:
+def _variant(patient: PatientFacts, study_uid: str) -> str:
     """For an object without a PatientID the study stands in: unidentified people are never merged."""
-    if facts.patient.patient_id:
+    if patient.patient_id:
         return ""
-    return "study-" + hashlib.sha256(facts.study_uid.encode()).hexdigest()[:40]
+    return "study-" + hashlib.sha256(study_uid.encode()).hexdigest()[:40]
 
 
 def _conflict_variant(patient: PatientFacts) -> str:
@@ -53,25 +53,45 @@ def _patient_new(patient: PatientFacts, *, variant: str) -> Patient:
 
 
 def patients_resolve(*, objects: Iterable[InstanceFacts]) -> dict[str, Person]:
-    """Find or make the patients of these objects, in the scope and transaction of the caller. Keyed by SOP Instance UID.
+    """Find or make the patients of these objects, in the scope and transaction of the caller. Keyed by SOP Instance UID."""
+    return _people_resolve({facts.sop_instance_uid: (facts.patient, _variant(facts.patient, facts.study_uid)) for facts in objects})
 
-    Called by the one index worker of a volume, so a select and an insert cannot race.
-    """
-    objects = list(objects)
-    numbers = {facts.patient.patient_id for facts in objects}
-    rows = {(p.issuer, p.patient_id, p.variant): p for p in Patient.objects.filter(patient_id__in=numbers)}
-    new: dict[Key, Patient] = {}
-    found: dict[str, tuple[Key, bool]] = {}
-    for facts in objects:
-        patient = facts.patient
-        key = (patient.issuer, patient.patient_id, _variant(facts))
-        first = rows.get(key) or new.get(key)
-        is_conflict = first is not None and not is_same_person(first, patient)
-        if is_conflict:
-            key = (patient.issuer, patient.patient_id, _conflict_variant(patient))
-        if key not in rows and key not in new:
-            new[key] = _patient_new(patient, variant=key[2])
-        found[facts.sop_instance_uid] = (key, is_conflict)
-    Patient.objects.bulk_create(new.values())
-    rows |= new
-    return {uid: Person(id=rows[key].id, is_conflict=is_conflict) for uid, (key, is_conflict) in found.items()}
+
+def person_resolve(*, patient: PatientFacts) -> Person:
+    """Find or make the one whom an order names, by the same rules. A PatientID must be there."""
+    return _people_resolve({"": (patient, "")})[""]
+
+
+def _people_resolve(wanted: Mapping[str, tuple[PatientFacts, str]]) -> dict[str, Person]:
+    """The index worker and orders may make the same person at once: who comes second takes the row of the first."""
+    numbers = {patient.patient_id for patient, _ in wanted.values()}
+    while True:
+        rows = {(p.issuer, p.patient_id, p.variant): p for p in Patient.objects.filter(patient_id__in=numbers)}
+        new: dict[Key, Patient] = {}
+        found: dict[str, tuple[Key, bool]] = {}
+        for name, (patient, variant) in wanted.items():
+            key = (patient.issuer, patient.patient_id, variant)
+            first = rows.get(key) or new.get(key)
+            is_conflict = first is not None and not is_same_person(first, patient)
+            if is_conflict:
+                key = (patient.issuer, patient.patient_id, _conflict_variant(patient))
+            if key not in rows and key not in new:
+                new[key] = _patient_new(patient, variant=key[2])
+            found[name] = (key, is_conflict)
+        if _all_made(new.values()):
+            return {name: _person((rows | new)[key], is_conflict) for name, (key, is_conflict) in found.items()}
+
+
+def _person(row: Patient, is_conflict: bool) -> Person:
+    """A person whom somebody merged into another one is that one from then on."""
+    if row.merged_into_id:
+        return Person(id=row.merged_into_id, is_conflict=False)
+    return Person(id=row.id, is_conflict=is_conflict)
+
+
+def _all_made(new: Collection[Patient]) -> bool:
+    """A conflicting insert waits until the other transaction has ended; then its row is seen the next time round."""
+    if not new:
+        return True
+    Patient.objects.bulk_create(new, ignore_conflicts=True)
+    return Patient.objects.filter(id__in=[patient.id for patient in new]).count() == len(new)

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 
 from imaging.models import (
     Association,
+    CommitmentRequest,
     Instance,
     Node,
     Series,
@@ -17,7 +18,7 @@ from imaging.models import (
     TransferStudy,
     WorkItem,
 )
-from imaging.storage import object_path
+from imaging.storage import LazyPath, object_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class SliceFacts:
 
     instance_id: int
     sop_instance_uid: str
-    path: Path
+    path: Path | LazyPath
     frames: int
     is_image: bool  # has rows and columns: an SR or a waveform has not
 
@@ -107,7 +108,29 @@ def _cursor_read(text: str) -> tuple[datetime, int] | None:
 
 
 def work_items_open() -> list[WorkItem]:
-    return list(WorkItem.objects.filter(resolved_at=None).order_by("-id")[:200])
+    return work_items(is_open=True)
+
+
+def work_items(*, is_open: bool, before: int = 0, limit: int = 200) -> list[WorkItem]:
+    """Newest first; `before` is the id that the page before ended with."""
+    rows = WorkItem.objects.select_related("study").filter(resolved_at__isnull=is_open)
+    if before:
+        rows = rows.filter(id__lt=before)
+    return list(rows.order_by("-id")[:limit])
+
+
+def work_item_get(*, item_id: int) -> WorkItem | None:
+    return WorkItem.objects.select_related("study__patient", "instance", "patient").filter(id=item_id).first()
+
+
+def commitments_dead() -> list[CommitmentRequest]:
+    """Commitment requests whose answer no node took, newest first; without their references, which may be many."""
+    rows = CommitmentRequest.objects.filter(state=CommitmentRequest.State.DEAD).defer("references", "failures")
+    return list(rows.order_by("-id")[:200])
+
+
+def commitment_get(*, request_id: int) -> CommitmentRequest | None:
+    return CommitmentRequest.objects.defer("references", "failures").filter(id=request_id).first()
 
 
 def uids_stored(*, study_uid: str) -> dict[str, frozenset[str]]:

@@ -52,6 +52,7 @@ class NewEvent:
     name: str
     ids: dict[str, int]
     trace_id: str
+    delay_seconds: float = 0  # before its subscribers are called: for what is soon overtaken, or may wait while images arrive
 
 
 def event_publish(*, name: str, ids: dict[str, int]) -> int:
@@ -72,10 +73,15 @@ def events_publish(*, events: Sequence[NewEvent]) -> list[int]:
     now, subscribers = timezone.now(), flow()
     rows = [OutboxEvent(name=e.name, ids=e.ids, trace_id=e.trace_id, created_at=now) for e in events]
     OutboxEvent.objects.bulk_create(rows)
-    deliveries = [Delivery(event=row, subscriber=path, due_at=now) for row in rows for path in subscribers[row.name]]
+    deliveries = [
+        Delivery(event=row, subscriber=path, due_at=now + timedelta(seconds=event.delay_seconds))
+        for row, event in zip(rows, events, strict=True)
+        for path in subscribers[row.name]
+    ]
     Delivery.objects.bulk_create(deliveries)
-    if deliveries:
-        transaction.on_commit(_nudge(tenant_id_current(), [row.id for row in deliveries]), robust=True)
+    at_once = [row.id for row in deliveries if row.due_at == now]
+    if at_once:
+        transaction.on_commit(_nudge(tenant_id_current(), at_once), robust=True)
     return [row.id for row in rows]
 
 

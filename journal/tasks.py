@@ -18,12 +18,13 @@ def deliveries_run_task(*, tenant_id: int, delivery_ids: list[int]) -> None:
 
     Those whose subscriber takes many run together first. When that fails each runs alone.
     """
+    groups: list[list[int]] = []
     if len(delivery_ids) > 1:
         with tenant_scope(tenant_id):
             groups = outbox.deliveries_gather(delivery_ids=delivery_ids)
         for group in groups:
             _group_run(tenant_id=tenant_id, delivery_ids=group)
-    for delivery_id in delivery_ids:
+    for delivery_id in set(delivery_ids).difference(*groups):
         _delivery_run(tenant_id=tenant_id, delivery_id=delivery_id)
 
 

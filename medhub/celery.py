@@ -41,8 +41,10 @@ app.conf.medhub_dimse = {
     "secure": "imaging.certificates.contexts.server_context",
     "secure_check": "imaging.certificates.contexts.server_check",
     "refused": "imaging.associations.association_refused",
-    "find": "imaging.query.doors.identifier_find",
+    "find": "imaging.finding.identifier_find",
     "retrieve": "imaging.query.doors.identifier_retrieve",
+    "others": "imaging.commitment.door.OTHERS",
+    "handlers": "imaging.commitment.door.handlers",
 }
 add_dimse_option(app)
 
@@ -54,8 +56,12 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "deliveries": {"task": "journal.tasks.deliveries_sweep", "schedule": every},
         "studies": {"task": "imaging.tasks.studies_sweep", "schedule": timedelta(seconds=min(seconds, 0.5))},
         "transfers": {"task": "imaging.tasks.transfers_sweep", "schedule": every},
+        "commitments": {"task": "imaging.tasks.commitments_sweep", "schedule": every},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
         "certificates": {"task": "imaging.tasks.certificates_sweep", "schedule": timedelta(minutes=10)},
+        "uploads": {"task": "imaging.tasks.uploads_sweep", "schedule": every},
+        "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},
+        "purge": {"task": "imaging.tasks.purge_sweep", "schedule": timedelta(minutes=10)},
         "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(minutes=10)},
     }
 

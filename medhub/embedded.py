@@ -167,6 +167,8 @@ def postgres_command(home: Home, *, is_durable: bool = True) -> list[str]:
         "unix_socket_permissions": "0700",
         "max_connections": "200",
         "shared_buffers": "256MB",
+        # On a fresh database the plans made over empty tables stay in use until statistics come: seconds, not a minute.
+        "autovacuum_naptime": "5s",
         "timezone": "UTC",
         "log_min_messages": "warning",
     }

@@ -5,17 +5,19 @@ FLOW: dict[str, tuple[str, ...]] = {
         "fhirapi.projections.imaging_study_project",
         "ai.routing.study_route",
         "imaging.transfers.priors.priors_pull",
+        "imaging.matching.study_order_match",
     ),
     "study.changed": ("fhirapi.projections.imaging_study_project",),
     "derived.received": ("fhirapi.projections.imaging_study_project",),
     "result.received": ("ai.reports.report_issue",),
     "report.issued": ("fhirapi.projections.diagnostic_report_project",),
-    # Their subscribers come with orders, worklists and merges (the FHIR-connected issue).
-    "order.changed": (),
+    "order.changed": ("imaging.matching.order_studies_match",),
+    # Its subscribers come with merges (the FHIR-connected issue).
     "patient.merged": (),
 }
 
 # Subscribers that take many events at once: a hundred small studies arriving are not a hundred times the same statements.
 GATHERED: dict[str, str] = {
     "fhirapi.projections.imaging_study_project": "fhirapi.projections.imaging_studies_project",
+    "imaging.matching.study_order_match": "imaging.matching.studies_order_match",
 }

@@ -11,7 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from medhub.embedded import Home
-from medhub.env import env_bool, env_float, env_int, env_list, env_secret, env_text
+from medhub.env import env_bool, env_choice, env_float, env_int, env_list, env_secret, env_text
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 MEDHUB_HOME = Path(os.environ.setdefault("MEDHUB_HOME", str(BASE_DIR / ".medhub")))
@@ -36,13 +36,30 @@ MEDHUB_FLOW = "medhub.flow.FLOW"
 MEDHUB_FLOW_GATHERED = "medhub.flow.GATHERED"
 MEDHUB_SEAL_NUDGE = "journal.tasks.audit_seal_nudge"
 MEDHUB_NUDGE = "journal.tasks.deliveries_nudge"
+MEDHUB_UPLOAD_NUDGE = "imaging.tasks.uploads_nudge"
 MEDHUB_HEARTBEAT_SECONDS = env_float("MEDHUB_HEARTBEAT_SECONDS", 20)  # an association that missed four beats is gone
 MEDHUB_LEASE_SECONDS = env_float("MEDHUB_LEASE_SECONDS", 60)
 MEDHUB_SWEEP_SECONDS = env_float("MEDHUB_SWEEP_SECONDS", 5)
 MEDHUB_BACKOFF_UNIT_SECONDS = env_float("MEDHUB_BACKOFF_UNIT_SECONDS", 1)
 MEDHUB_OBJECTS = Path(env_text("MEDHUB_OBJECTS", str(MEDHUB_HOME / "objects")))
+MEDHUB_OBJECTS_STORE = env_choice("MEDHUB_OBJECTS_STORE", "files", {"files", "s3"})
+MEDHUB_OBJECTS_ENDPOINT = env_text("MEDHUB_OBJECTS_ENDPOINT", "")
+MEDHUB_OBJECTS_REGION = env_text("MEDHUB_OBJECTS_REGION", "us-east-1")
+MEDHUB_OBJECTS_BUCKET = env_text("MEDHUB_OBJECTS_BUCKET", "")
+MEDHUB_OBJECTS_ACCESS_KEY = env_secret("MEDHUB_OBJECTS_ACCESS_KEY")
+MEDHUB_OBJECTS_SECRET_KEY = env_secret("MEDHUB_OBJECTS_SECRET_KEY")
+MEDHUB_OBJECTS_ACK = env_choice("MEDHUB_OBJECTS_ACK", "inbox", {"inbox", "store"})
+MEDHUB_OBJECTS_LINGER_SECONDS = env_float("MEDHUB_OBJECTS_LINGER_SECONDS", 60)
+MEDHUB_OBJECTS_CACHE = Path(env_text("MEDHUB_OBJECTS_CACHE", str(MEDHUB_OBJECTS / "cache")))
+MEDHUB_OBJECTS_CACHE_BYTES = env_int("MEDHUB_OBJECTS_CACHE_BYTES", 20 * 1024**3)
+if MEDHUB_OBJECTS_STORE == "s3" and not MEDHUB_OBJECTS_BUCKET:
+    raise ImproperlyConfigured("MEDHUB_OBJECTS_BUCKET is required with MEDHUB_OBJECTS_STORE=s3")
+MEDHUB_SCRUB_BYTES_PER_SECOND = env_int("MEDHUB_SCRUB_BYTES_PER_SECOND", 8 * 1024**2)
+MEDHUB_SCRUB_DAYS = env_float("MEDHUB_SCRUB_DAYS", 30)
+MEDHUB_DISCARD_DAYS = env_float("MEDHUB_DISCARD_DAYS", 30)
 MEDHUB_MAX_OBJECT_BYTES = env_int("MEDHUB_MAX_OBJECT_BYTES", 4 * 1024**3)
 MEDHUB_MAX_REQUEST_BYTES = env_int("MEDHUB_MAX_REQUEST_BYTES", 16 * 1024**3)
+MEDHUB_ARRIVING_SECONDS = env_float("MEDHUB_ARRIVING_SECONDS", 10.0)
 MEDHUB_QUERY_LIMIT = env_int("MEDHUB_QUERY_LIMIT", 50_000)
 MEDHUB_DIMSE_PORT = env_int("MEDHUB_DIMSE_PORT", 11112)
 MEDHUB_DIMSE_TLS_PORT = env_int("MEDHUB_DIMSE_TLS_PORT", 2762)

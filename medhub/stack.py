@@ -82,6 +82,7 @@ class Stack:
     database: str = "medhub"
     is_durable: bool = True
     has_postgres: bool = True  # False: the environment names another server
+    broker: "Program | None" = None  # instead of the embedded Redis; the environment names it
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -120,7 +121,7 @@ class Stack:
         gunicorn = [python, "-m", "gunicorn", "--worker-class", "gthread", "--log-level", "warning", "--workers", "1"]
         return [
             *([postgres] if self.has_postgres else []),
-            Program("redis", redis_command(self.home, is_durable=self.is_durable), is_base=True),
+            self.broker or Program("redis", redis_command(self.home, is_durable=self.is_durable), is_base=True),
             Program("quantify", [*gunicorn, "--threads", "4", "--bind", f"127.0.0.1:{self.ports.quantify}", "quantify.server:app"]),
             Program("index", [python, "manage.py", "ingest_index"]),
             Program(
@@ -129,11 +130,11 @@ class Stack:
                  "--dimse-tls", f"127.0.0.1:{self.ports.dimse_tls}"],
             ),
             # niced below the index worker: reports may wait a moment, arriving images and their rows may not
-            Program("jobs", ["nice", "-n", "15", *worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),
+            Program("jobs", ["nice", "-n", "19", *worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),
             # they wait for other machines: threads are enough
             Program(
                 "transfers",
-                ["nice", "-n", "15", *worker, "-n", "transfers@localhost", "-Q", "transfer", "-P", "threads", "-c", "4"],
+                ["nice", "-n", "19", *worker, "-n", "transfers@localhost", "-Q", "transfer", "-P", "threads", "-c", "4"],
             ),
             Program(
                 "beat",

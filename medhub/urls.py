@@ -20,5 +20,6 @@ urlpatterns = [
     path("t/<slug:slug>/dicomweb/", include("imaging.dicomweb.urls")),
     path("t/<slug:slug>/api/v1/", include("imaging.api.urls")),
     path("t/<slug:slug>/api/v1/schema", SchemaView.as_view(), name="api-schema"),
+    path("t/<slug:slug>/api/v1/", include("imaging.api.workitem_urls")),
     path("", include("portal.urls")),
 ]

@@ -28,7 +28,7 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
         ("worklist", "study.read", _("Worklist"), {"worklist", "study"}),
         ("nodes", "transfer.manage", _("Nodes"), {"nodes", "node", "node-new", "node-edit", "node-query", "node-migrate", *CERTIFICATES}),
         ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
-        ("attention", "delivery.manage", _("Needs attention"), {"attention"}),
+        ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem"}),
     )
     return [
         NavItem(url=reverse(name, args=[tenant.slug]), label=label, is_here=here in names)

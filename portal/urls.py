@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import attention, certificates, home, hospital, nodes, study, transfers, worklist
+from portal.views import attention, certificates, home, hospital, nodes, study, transfers, workitems, worklist
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -36,5 +36,10 @@ urlpatterns = [
     path("t/<slug:slug>/certificates/<int:certificate_id>/revoke", certificates.revoke, name="certificate-revoke"),
     path("t/<slug:slug>/attention", attention.attention, name="attention"),
     path("t/<slug:slug>/attention/deliveries/<int:delivery_id>", attention.letter_resend, name="letter-resend"),
+    path("t/<slug:slug>/attention/items/<int:item_id>", workitems.workitem, name="workitem"),
+    path("t/<slug:slug>/attention/items/<int:item_id>/decide", workitems.workitem_decide, name="workitem-decide"),
+    path("t/<slug:slug>/attention/uploads", attention.uploads_again, name="uploads-retry"),
+    path("t/<slug:slug>/duplicates", hospital.duplicate_policy, name="duplicate-policy"),
     path("t/<slug:slug>/attention/jobs/<int:job_id>", attention.job_again, name="job-resend"),
+    path("t/<slug:slug>/attention/commitments/<int:request_id>", attention.commitment_again, name="commitment-resend"),
 ]

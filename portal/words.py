@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ai.selectors import AiState
-from imaging.models import Study
+from imaging.models import Study, WorkItem
 
 AI_WORDS = {
     "waiting": gettext_lazy("waiting for images"),
@@ -26,8 +26,42 @@ QUIET = {"not_eligible"}  # a fact about the study, nothing to look after: shown
 ITEM_KINDS = {
     "certificate-ends": gettext_lazy("Certificate ends"),
     "duplicate": gettext_lazy("Duplicate that differs"),
+    "duplicate-replaced": gettext_lazy("Duplicate that replaced the stored one"),
+    "duplicate-refused": gettext_lazy("Duplicate that was refused"),
     "patient-conflict": gettext_lazy("Patient conflict"),
+    "series-conflict": gettext_lazy("Series of another study"),
     "unreadable": gettext_lazy("Unreadable object"),
+    "order-missing": gettext_lazy("Study without an order"),
+    "order-patient": gettext_lazy("Order of another patient"),
+    "damaged": gettext_lazy("Damaged object"),
+}
+# decision -> what the button says, what it does, and what the item says afterwards
+ACTIONS = {
+    "keep": (gettext_lazy("Keep the stored one"), gettext_lazy("The study stays as it is."), gettext_lazy("the stored one was kept")),
+    "use_other": (
+        gettext_lazy("Use the other one"), gettext_lazy("It takes the place of the stored one, and the study gets a new version."),
+        gettext_lazy("the other one took the place of the stored one"),
+    ),
+    "keep_two": (gettext_lazy("Keep as two patients"), gettext_lazy("Nothing changes."), gettext_lazy("kept as two patients")),
+    "merge": (
+        gettext_lazy("They are one patient"), gettext_lazy("Every study of the second goes to the first, and later images follow."),
+        gettext_lazy("the second was merged into the first"),
+    ),
+    "discard": (gettext_lazy("Discard"), gettext_lazy("The object does not join the study."), gettext_lazy("discarded")),
+    "accept": (
+        gettext_lazy("Accept into the study"),
+        gettext_lazy("The study keeps its patient, although the object names another, and gets a new version."),
+        gettext_lazy("accepted into the study"),
+    ),
+    "recheck": (
+        gettext_lazy("Read again"), gettext_lazy("For when the bytes were brought back, from a backup for instance."),
+        gettext_lazy("read again and found whole"),
+    ),
+    "dismiss": (gettext_lazy("Close"), gettext_lazy("Nothing changes."), gettext_lazy("closed")),
+}  # fmt: skip
+BACK = {
+    "keep": (gettext_lazy("Keep the new one"), gettext_lazy("The study stays as it is.")),
+    "use_other": (gettext_lazy("Go back to the old one"), gettext_lazy("It takes its place again, and the study gets a new version.")),
 }
 HOPS = {
     "setup": gettext_lazy("Settings"), "address": gettext_lazy("Address"), "dns": gettext_lazy("Name"),
@@ -137,6 +171,34 @@ def duration_words(span: timedelta) -> str:
 
 def item_kind(kind: str) -> str:
     return str(ITEM_KINDS.get(kind, kind))
+
+
+def action_words(item: WorkItem, action: str) -> tuple[str, str]:
+    """What a way out is called, and what it does."""
+    known = BACK if item.kind == "duplicate-replaced" and action in BACK else ACTIONS
+    label, effect = known[action][:2]
+    return str(label), str(effect)
+
+
+def resolution_words(resolution: str) -> str:
+    return str(ACTIONS[resolution][2]) if resolution in ACTIONS else resolution
+
+
+def item_sides(item: WorkItem) -> tuple[str, str]:
+    """The heads over the two columns."""
+    if item.kind == "patient-conflict":
+        return (_("The first"), _("The second")) if item.patient and not item.key else (_("The study's patient"), _("The object"))
+    if item.kind == "duplicate-replaced":
+        return _("Stored: the new one"), _("The old one")
+    return _("Stored"), _("The other")
+
+
+def size_words(size: int) -> str:
+    """512 kB, 3.4 MB: decimal, as disks are sold."""
+    for unit, step in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= step:
+            return f"{size / step:.{0 if unit == 'kB' else 1}f}\u00a0{unit}"
+    return f"{size}\u00a0B"
 
 
 def hop_words(hop: str) -> str:

@@ -38,6 +38,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         return str(self.id)
 
 
+class DuplicatePolicy(models.TextChoices):
+    """What becomes of an object whose SOP Instance UID is taken by other content. Identical content is success in all three."""
+
+    ASIDE = "aside", _("Keep it aside until somebody decides")
+    REFUSE = "refuse", _("Refuse it")
+    REPLACE = "replace", _("Let it replace the stored one")
+
+
 class Tenant(models.Model):
     """A hospital: bigint inside, uuid and slug outside."""
 
@@ -48,6 +56,7 @@ class Tenant(models.Model):
     time_zone = models.CharField(max_length=64, default="UTC")
     quiet_seconds = models.PositiveSmallIntegerField(default=60)
     quota_bytes = models.BigIntegerField(default=2 * 1024**4)
+    duplicate_policy = models.CharField(max_length=8, choices=DuplicatePolicy.choices, default=DuplicatePolicy.ASIDE)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
 

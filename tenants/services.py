@@ -5,7 +5,18 @@ import secrets
 
 from django.db import transaction
 
-from tenants.models import ApiToken, Authority, CalledAE, DeviceCertificate, Membership, Tenant, User
+from journal.audit import Actor, audit_record
+from journal.wall.scope import tenant_id_current
+from tenants.models import (
+    ApiToken,
+    Authority,
+    CalledAE,
+    DeviceCertificate,
+    DuplicatePolicy,
+    Membership,
+    Tenant,
+    User,
+)
 
 
 def tenant_create(*, slug: str, name: str, time_zone: str, quiet_seconds: int = 60) -> Tenant:
@@ -48,6 +59,17 @@ def called_ae_set(*, tenant: Tenant, ae_title: str) -> None:
 
 class AETitleTakenError(Exception):
     """The AE title belongs to another hospital."""
+
+
+def duplicate_policy_set(*, policy: str, actor: Actor) -> None:
+    """Choose what becomes of duplicates at the hospital in scope. Raises ValueError for a policy that there is not."""
+    if policy not in DuplicatePolicy.values:
+        raise ValueError("there is no such policy")
+    tenant_id = tenant_id_current()
+    if Tenant.objects.filter(id=tenant_id).exclude(duplicate_policy=policy).update(duplicate_policy=policy):
+        audit_record(
+            actor=actor, action="hospital.duplicate_policy", object_type="Hospital", object_id=str(tenant_id), detail={"policy": policy},
+        )  # fmt: skip
 
 
 def authority_trust(*, tenant_id: int, fingerprint: str, certificate: str) -> None:

@@ -45,6 +45,7 @@ for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_SWEEP_URL", "CELERY
 os.environ["MEDHUB_HOME"] = str(TEST_HOME)
 os.environ["MEDHUB_OBJECTS"] = str(TEST_HOME / f"objects-{WORKER}")
 os.environ["MEDHUB_LEASE_SECONDS"] = "2"
+os.environ["MEDHUB_ARRIVING_SECONDS"] = "0"
 os.environ["MEDHUB_BACKOFF_UNIT_SECONDS"] = "0.05"
 os.environ["MEDHUB_EMAIL_BACKEND"] = "django.core.mail.backends.locmem.EmailBackend"
 os.environ["MEDHUB_LOG_LEVEL"] = "WARNING"

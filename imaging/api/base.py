@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
@@ -118,10 +119,11 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
     return min(int(text), most)
 
 
-def page_response(request: Request, items: list[Any], cursor: int) -> Response:
-    """`next` is the whole address of the next page, null on the last one."""
+def page_response(request: Request, items: list[Any], cursor: int, **kept: str) -> Response:
+    """`next` is the whole address of the next page, null on the last one; `kept` are other parameters that it repeats."""
     following = None
     if cursor:
         limit = request.query_params.get("limit")
-        following = request.build_absolute_uri(f"{request.path}?cursor={cursor}" + (f"&limit={int(limit)}" if limit else ""))
+        asked = {"cursor": cursor, **({"limit": int(limit)} if limit else {}), **kept}
+        following = request.build_absolute_uri(f"{request.path}?{urlencode(asked)}")
     return Response({"items": items, "next": following})

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 
 from imaging.dicomweb.related import CHUNK, BodyError, limited, media_type, parts
 from imaging.inbox import Draft, object_writer
-from imaging.ingest import NO_MATCH, ObjectFacts, Refused, disk_status, draft_check
+from imaging.ingest import NO_MATCH, ObjectFacts, Refused, disk_status, draft_check, draft_keep
 from journal.audit import audit_record
 from journal.trace import trace_id_current
 from journal.wall.scope import tenant_scope
@@ -124,7 +124,7 @@ class StowView(HospitalAPIView):
             facts = draft_check(draft, tenant_id=self.tenant_id)
             if study_uid and facts.study_uid != study_uid:
                 raise Refused(NO_MATCH, "the instance belongs to another study than the address")
-            draft.keep()
+            draft_keep(draft, tenant_id=self.tenant_id)
         except Refused as refused:
             outcome.failed.append((facts, refused))
         except OSError as error:

@@ -1,5 +1,5 @@
-"""Which presentation contexts we accept (PS3.8 7.1.1.13, PS3.4 B.3, C.4): every storage class, every syntax we can keep, and
-query and retrieve in the two roots, whose identifiers are little endian.
+"""Which presentation contexts we accept (PS3.8 7.1.1.13, PS3.4 B.3, C.4, K.4): every storage class, every syntax we can keep,
+query and retrieve in the two roots and the modality worklist, whose identifiers are little endian.
 
 `wire` asks when a request has arrived. Nothing is transcoded on arrival, so the peer's own order decides.
 """
@@ -11,7 +11,10 @@ from imaging.dimse.associate import ACCEPTED, CLASS_UNKNOWN, NO_REASON, SYNTAX_U
 VERIFICATION = "1.2.840.10008.1.1"
 PATIENT_ROOT = "1.2.840.10008.5.1.4.1.2.1"
 STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2"
-FIND_CLASSES = frozenset((f"{PATIENT_ROOT}.1", f"{STUDY_ROOT}.1"))
+WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
+COMMITMENT, COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"  # push model, well-known instance
+COMBINED_CLASSES = frozenset((f"{PATIENT_ROOT}.1", f"{STUDY_ROOT}.1"))  # whose extended negotiation has combined matching
+FIND_CLASSES = COMBINED_CLASSES | {WORKLIST_FIND}
 MOVE_CLASSES = frozenset((f"{PATIENT_ROOT}.2", f"{STUDY_ROOT}.2"))
 GET_CLASSES = frozenset((f"{PATIENT_ROOT}.3", f"{STUDY_ROOT}.3"))
 QUERY_CLASSES = FIND_CLASSES | MOVE_CLASSES | GET_CLASSES
@@ -22,6 +25,13 @@ _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _STORAGE_ELSEWHERE = frozenset((
     "1.2.840.10008.5.1.4.34.7",  # RT Beams Delivery Instruction
     "1.2.840.10008.5.1.4.34.10",  # RT Brachy Application Setup Delivery Instruction
+    # of no patient and no study: offered, so that the refusal of each object says why
+    "1.2.840.10008.1.3.10",  # Media Storage Directory
+    "1.2.840.10008.5.1.4.38.1",  # Hanging Protocol
+    "1.2.840.10008.5.1.4.39.1",  # Color Palette
+    "1.2.840.10008.5.1.4.43.1",  # Generic Implant Template
+    "1.2.840.10008.5.1.4.44.1",  # Implant Assembly Template
+    "1.2.840.10008.5.1.4.45.1",  # Implant Template Group
 ))
 _GE_PRIVATE = "1.2.840.113619.5.2"
 
@@ -116,7 +126,7 @@ def contexts_agree(request: AssociateRequest, offer: Offer) -> Agreement:
             if role[1]:
                 agreement.returned.setdefault((proposed.abstract_syntax, syntax), proposed.context_id)
         asked = request.extended.get(proposed.abstract_syntax)
-        if asked and proposed.abstract_syntax in FIND_CLASSES:
+        if asked and proposed.abstract_syntax in COMBINED_CLASSES:
             taken = bytes(int(at == 1 and flag == 1) for at, flag in enumerate(asked))
             agreement.extended[proposed.abstract_syntax] = taken
     return agreement

@@ -1,8 +1,8 @@
 """What crosses the border between the DIMSE door and the rest of imaging: the door gets callables, they get these."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Protocol
 
@@ -139,7 +139,7 @@ class StoredObject:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    path: Path
+    path: str | os.PathLike[str]  # under S3 the bytes are fetched when it is opened
 
 
 @dataclass(frozen=True, slots=True)

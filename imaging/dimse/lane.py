@@ -72,6 +72,7 @@ class MessageLane:
         self._store: _Store | None = None
         self._passing_bytes: int | None = None
         self._is_queried = services.is_queried
+        self._others = services.others
         self._asking: Request | None = None
         self.request: Request | None = None  # whole, and to be served next
         self.is_serving = False  # an inquiry is being answered
@@ -127,7 +128,7 @@ class MessageLane:
     def _dispatch(self, context_id: int, command: dict[int, bytes], encoded: bytes) -> None:
         field = messages.number_of(command, messages.COMMAND_FIELD)
         has_data = messages.number_of(command, messages.DATA_SET_TYPE) != messages.NO_DATA_SET
-        if self._is_queried and not has_data and field in {messages.C_CANCEL_RQ, messages.C_STORE_RSP}:
+        if not has_data and field in {messages.C_CANCEL_RQ, messages.C_STORE_RSP}:
             self._take_note(field, command)
         elif self.is_serving:
             raise ProtocolError("a request while another one is answered: one operation at a time was agreed")
@@ -137,9 +138,11 @@ class MessageLane:
             self._echo(context_id, command)
         elif self._is_queried and field in _INQUIRIES:
             self._begin_inquiry(context_id, field, command, has_data=has_data)
-        else:
+        elif field in messages.N_COMMANDS and self.contexts[context_id][0] in self._others:
             self._passing_bytes = 0 if has_data else None
             self._pass_on(messages.pdv_wrapped(context_id, 3, encoded))
+        else:
+            raise ProtocolError("a command that has no place on its presentation context")
 
     def _take_note(self, field: int, command: dict[int, bytes]) -> None:
         """What may come while an inquiry is served. A C-CANCEL that comes too late means nothing (PS3.7 9.3.2.3)."""

@@ -12,6 +12,8 @@ C_FIND_RQ, C_FIND_RSP = 0x0020, 0x8020
 C_MOVE_RQ, C_MOVE_RSP = 0x0021, 0x8021
 C_CANCEL_RQ = 0x0FFF
 C_ECHO_RQ, C_ECHO_RSP = 0x0030, 0x8030
+# PS3.7 10.1: event report, get, set, action, create, delete; requests and responses
+N_COMMANDS = frozenset(side | number << 4 for side in (0, 0x8000) for number in (0x10, 0x11, 0x12, 0x13, 0x14, 0x15))
 NO_DATA_SET, WITH_DATA_SET = 0x0101, 0x0001
 
 AFFECTED_CLASS, COMMAND_FIELD, MESSAGE_ID = 0x00000002, 0x00000100, 0x00000110

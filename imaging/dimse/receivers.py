@@ -110,6 +110,12 @@ class ReceiverPool:
             child.channel.close()
 
     @property
+    def ready(self) -> int:
+        """How many take associations now."""
+        with self._lock:
+            return sum(child.is_ready for child in self._children.values())
+
+    @property
     def pids(self) -> list[int]:
         return [child.process.pid for child in self._children.values()]
 

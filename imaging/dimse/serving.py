@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from imaging.dimse import messages
-from imaging.dimse.contexts import FIND_CLASSES, GET_CLASSES, MOVE_CLASSES
+from imaging.dimse.contexts import FIND_CLASSES, GET_CLASSES, MOVE_CLASSES, WORKLIST_FIND
 from imaging.dimse.contract import Admission, AssociationLimits, Inquiry, InquiryRefused, Services
 from imaging.dimse.find import find_serve
 from imaging.dimse.inquiries import AssociationError, Request, Responder, Session, Wire
@@ -58,7 +58,9 @@ def _check(request: Request, service: _Service, admission: Admission) -> None:
     """Raises InquiryRefused."""
     if request.sop_class_uid != request.abstract_syntax or request.abstract_syntax not in service.classes:
         raise InquiryRefused(messages.CLASS_NOT_SUPPORTED, "SOP class is not that of the context and command")
-    if service.name not in admission.services:
-        raise InquiryRefused(messages.NOT_AUTHORIZED, f"this AE title may not {service.name} here")
+    is_worklist = request.abstract_syntax == WORKLIST_FIND
+    if ("worklist" if is_worklist else service.name) not in admission.services:
+        asked = "ask for the worklist" if is_worklist else service.name
+        raise InquiryRefused(messages.NOT_AUTHORIZED, f"this AE title may not {asked} here")
     if not request.identifier:
         raise InquiryRefused(messages.IDENTIFIER_MISMATCH, "no identifier follows the command")

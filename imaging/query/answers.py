@@ -4,13 +4,14 @@ The character set is the one asked for when it holds the text, else none for ASC
 """
 
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from imaging.query import attributes
+from imaging.query.attributes import Attribute
 from imaging.query.keys import Key, Query
 from imaging.query.match import Value
 
@@ -96,62 +97,63 @@ class _Field:
     length_bytes: int
     position: int  # in the row of values
     items: tuple[Key, ...] = ()
+    item_vrs: Mapping[int, str] = field(default_factory=dict)
     constant: bytes = b""
 
 
-class AnswerEncoder:
-    """Rows of one query to data sets; made once a query, used for each match."""
+Answers = Sequence[tuple[Key, Attribute | None]]
+Constants = Mapping[int, tuple[str, str]]  # tag -> VR and value
 
-    def __init__(self, query: Query, *, transfer_syntax_uid: str, retrieve_ae: str) -> None:
+
+class DatasetEncoder:
+    """Values in the order of the keys to data sets, or to items of a sequence; made once a query, used for each match."""
+
+    def __init__(self, answers: Answers, *, transfer_syntax_uid: str, constants: Constants) -> None:
         self._is_implicit = transfer_syntax_uid == IMPLICIT
-        self._asked = character_set_make(query.character_set)
-        self._fields = self._fields_make(query, retrieve_ae)
+        self._fields = self._fields_make(answers, constants)
 
-    def _fields_make(self, query: Query, retrieve_ae: str) -> list[_Field]:
-        constants = {attributes.QUERY_LEVEL: ("CS", query.level.name), attributes.RETRIEVE_AE: ("AE", retrieve_ae)}
+    def _fields_make(self, answers: Answers, constants: Constants) -> list[_Field]:
         fields = []
-        for position, (key, _) in enumerate(query.answers):
-            if key.tag == attributes.AVAILABILITY:
-                constants[key.tag] = ("CS", "ONLINE")
-            elif key.tag not in constants:
+        for position, (key, attribute) in enumerate(answers):
+            if key.tag not in constants:
                 items = key.items if key.vr == "SQ" else ()
                 length_bytes = 4 if self._is_implicit or key.vr in LONG_VRS else 2
-                fields.append(_Field(key.tag, key.vr, self._head(key.tag, key.vr), length_bytes, position, items))
+                known = dict(attribute.items) if attribute is not None else {}
+                fields.append(_Field(key.tag, key.vr, self._head(key.tag, key.vr), length_bytes, position, items, known))
         for tag, (vr, value) in constants.items():
             element = self._element(self._head(tag, vr), vr, value.encode("ascii", "replace"))
-            fields.append(_Field(tag, vr, b"", 0, 0, (), element))
-        return sorted(fields, key=lambda field: field.tag)
+            fields.append(_Field(tag, vr, b"", 0, 0, constant=element))
+        return sorted(fields, key=lambda one: one.tag)
 
-    def encode(self, values: Sequence[Value]) -> bytes:
-        try:
-            if self._asked is None:
-                return self._dataset(values, None)
-            return self._dataset(values, self._asked)
-        except UnfitError:
-            return self._dataset(values, CharacterSet(UTF8))
-
-    def _dataset(self, values: Sequence[Value], charset: CharacterSet | None) -> bytes:
+    def dataset(self, values: Sequence[Value | bytes], charset: CharacterSet | None, *, is_item: bool = False) -> bytes:
+        """An item names no character set of its own: it has the data set's. Raises UnfitError."""
         parts: list[bytes] = []
-        if charset is not None:
+        if charset is not None and not is_item:
             tag = attributes.CHARACTER_SET
             parts.append(self._element(self._head(tag, "CS"), "CS", charset.terms.encode("ascii", "replace")))
-        for field in self._fields:
-            if field.constant:
-                parts.append(field.constant)
+        for one in self._fields:
+            if one.constant:
+                parts.append(one.constant)
                 continue
-            encoded = self._value(values[field.position], field.vr, field.items, charset)
+            encoded = self._value(values[one.position], one, charset)
             if len(encoded) & 1:
-                encoded += b"\0" if field.vr == "UI" else b" "
-            parts += (field.head, len(encoded).to_bytes(field.length_bytes, "little"), encoded)
-        return b"".join(parts)
+                encoded += b"\0" if one.vr == "UI" else b" "
+            parts += (one.head, len(encoded).to_bytes(one.length_bytes, "little"), encoded)
+        body = b"".join(parts)
+        return item_encoded(body) if is_item else body
 
-    def _value(self, value: Value, vr: str, items: tuple[Key, ...], charset: CharacterSet | None) -> bytes:
-        if value is None or value == "":
+    def _value(self, value: Value | bytes, field: _Field, charset: CharacterSet | None) -> bytes:
+        if isinstance(value, bytes):
+            return value  # items that are encoded already
+        if isinstance(value, list):
+            return self._items(value, field, charset) if field.vr == "SQ" else b""
+        return self._text(value, field.vr, charset)
+
+    def _text(self, value: str | int | None, vr: str, charset: CharacterSet | None) -> bytes:
+        if value is None or value == "" or vr == "SQ":
             return b""
         if vr in _BINARY:
             return _binary(vr, str(value))
-        if isinstance(value, list):
-            return self._items(value, items, charset) if vr == "SQ" else b""
         text = str(value)
         if text.isascii():
             return text.encode()
@@ -161,18 +163,17 @@ class AnswerEncoder:
             raise UnfitError
         return charset.encode(text, vr)
 
-    def _items(self, items: Iterable[dict[str, str]], keys: tuple[Key, ...], charset: CharacterSet | None) -> bytes:
+    def _items(self, items: Iterable[dict[str, str]], field: _Field, charset: CharacterSet | None) -> bytes:
         """The items with the keys asked for, or with all we have when none was named (PS3.4 C.2.2.2.6)."""
         encoded = []
         for item in items:
-            wanted = {key.tag: key.vr for key in keys} or {int(name, 16): "" for name in item}
-            body = b"".join(
+            wanted = {key.tag: key.vr for key in field.items} or {int(name, 16): "" for name in item}
+            encoded.append(item_encoded(b"".join(
                 self._element(
-                    self._head(tag, vr := _item_vr(tag, sent)), vr, self._value(item.get(f"{tag:08X}"), vr, (), charset),
+                    self._head(tag, vr := _item_vr(field, tag, sent)), vr, self._text(item.get(f"{tag:08X}"), vr, charset),
                 )
                 for tag, sent in sorted(wanted.items())
-            )
-            encoded.append(_HEAD.pack(0xFFFE, 0xE000) + struct.pack("<I", len(body)) + body)
+            )))
         return b"".join(encoded)
 
     def _head(self, tag: int, vr: str) -> bytes:
@@ -197,8 +198,26 @@ def _binary(vr: str, text: str) -> bytes:
         return b""
 
 
-_ITEM_VRS = {tag: vr for attribute in attributes.ATTRIBUTES.values() for tag, vr in attribute.items}
+def _item_vr(field: _Field, tag: int, sent: str) -> str:
+    return field.item_vrs.get(tag) or (sent if len(sent) == 2 else "UN")
 
 
-def _item_vr(tag: int, sent: str) -> str:
-    return _ITEM_VRS.get(tag) or (sent if len(sent) == 2 else "UN")
+def item_encoded(body: bytes) -> bytes:
+    return _HEAD.pack(0xFFFE, 0xE000) + struct.pack("<I", len(body)) + body
+
+
+class AnswerEncoder:
+    """Rows of one query to data sets."""
+
+    def __init__(self, query: Query, *, transfer_syntax_uid: str, retrieve_ae: str) -> None:
+        constants = {attributes.QUERY_LEVEL: ("CS", query.level.name), attributes.RETRIEVE_AE: ("AE", retrieve_ae)}
+        if any(key.tag == attributes.AVAILABILITY for key, _ in query.answers):
+            constants[attributes.AVAILABILITY] = ("CS", "ONLINE")
+        self._encoder = DatasetEncoder(query.answers, transfer_syntax_uid=transfer_syntax_uid, constants=constants)
+        self._asked = character_set_make(query.character_set)
+
+    def encode(self, values: Sequence[Value]) -> bytes:
+        try:
+            return self._encoder.dataset(values, self._asked)
+        except UnfitError:
+            return self._encoder.dataset(values, CharacterSet(UTF8))

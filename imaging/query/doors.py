@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
 
@@ -33,7 +34,6 @@ from imaging.models import Node
 from imaging.query.answers import AnswerEncoder
 from imaging.query.attributes import Level
 from imaging.query.keys import QueryError, identifier_read, query_parse, retrieve_parse
-from imaging.query.match import Value
 from imaging.query.rows import QueryTooWideError, query_rows
 from imaging.scu.association import tls_context
 from imaging.storage import object_path
@@ -47,8 +47,10 @@ REMEMBER = 10_000
 DATABASE_AWAY = "the archive cannot be asked just now"
 OBJECTS_CAP = 100_000  # of one retrieval: they are all known before the first one leaves
 
+Row = TypeVar("Row")
+
 _tended = threading.local()
-_audited: dict[int, int] = {}  # association -> its five minutes
+_audited: dict[tuple[int, str], int] = {}  # association and action -> its five minutes
 
 
 def identifier_find(*, admission: Admission, inquiry: Inquiry) -> Found:
@@ -63,15 +65,18 @@ def identifier_find(*, admission: Admission, inquiry: Inquiry) -> Found:
     except QueryError as error:
         raise InquiryRefused(IDENTIFIER_MISMATCH, error.comment) from None
     encoder = AnswerEncoder(query, transfer_syntax_uid=inquiry.transfer_syntax_uid, retrieve_ae=admission.called_ae)
-    pages = query_rows(query, tenant_id=admission.tenant_id, at_start=lambda: _find_audit(admission, query.level))
-    # The first page is read here: a malformed value refuses the query before anything is answered.
+    pages = query_rows(query, tenant_id=admission.tenant_id, at_start=lambda: find_audit(admission, query.level.name))
+    return Found(PENDING_WITH_WARNING if query.has_unsupported else PENDING, answers_make(admission, pages, encoder.encode))
+
+
+def answers_make(admission: Admission, pages: Iterator[list[Row]], encode: Callable[[Row], bytes]) -> Iterator[bytes]:
+    """Encoded rows. The first page is read here: a malformed value refuses the query before anything is answered."""
     taken = _taken(admission, pages)
     first = next(taken, [])
-    answers = (encoder.encode(values) for values in chain(first, chain.from_iterable(taken)))
-    return Found(PENDING_WITH_WARNING if query.has_unsupported else PENDING, answers)
+    return (encode(row) for row in chain(first, chain.from_iterable(taken)))
 
 
-def _taken(admission: Admission, pages: Iterator[list[list[Value]]]) -> Iterator[list[list[Value]]]:
+def _taken(admission: Admission, pages: Iterator[list[Row]]) -> Iterator[list[Row]]:
     """Pages under the association's trace, what goes wrong said in the words of the protocol."""
     while True:
         try:
@@ -102,17 +107,17 @@ def _connection_tended() -> Iterator[None]:
     _tended.at = time.monotonic()
 
 
-def _find_audit(admission: Admission, level: Level) -> None:
+def find_audit(admission: Admission, level: str, *, action: str = "dicom.find") -> None:
     """One row an association and five minutes, like every audit record; asked for once in that time."""
-    bucket = int(time.time()) // BUCKET_SECONDS
-    if _audited.get(admission.association_id) == bucket:
+    bucket, what = int(time.time()) // BUCKET_SECONDS, (admission.association_id, action)
+    if _audited.get(what) == bucket:
         return
     if len(_audited) >= REMEMBER:
         _audited.clear()
-    transaction.on_commit(lambda: _audited.__setitem__(admission.association_id, bucket))
+    transaction.on_commit(lambda: _audited.__setitem__(what, bucket))
     audit_record(
-        actor=_actor(admission), action="dicom.find", object_type="Association", object_id=str(admission.association_id),
-        detail={"level": level.name},
+        actor=_actor(admission), action=action, object_type="Association", object_id=str(admission.association_id),
+        detail={"level": level},
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """A query as a peer states it (PS3.4 C.4.1.1.3, C.4.1.2.1): level and keys, read and checked against the attributes we know."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from imaging.header import Header, HeaderError, header_read, uid_is_valid
@@ -69,17 +69,23 @@ def identifier_read(encoded: bytes, *, transfer_syntax_uid: str) -> Identifier:
     """Raises QueryError for what is no data set."""
     try:
         header = header_read(encoded, transfer_syntax_uid=transfer_syntax_uid)
-        keys = tuple(_key(header, tag) for tag in sorted(header.values) if tag & 0xFFFF and tag not in _ABOUT)
+        keys = keys_read(header, ATTRIBUTES)
         level = header.text(attributes.QUERY_LEVEL)
     except HeaderError:
         raise QueryError("the identifier cannot be read") from None
-    if len(keys) > MAX_KEYS:
-        raise QueryError("the identifier has too many keys")
     return Identifier(level, header.text(attributes.CHARACTER_SET), keys)
 
 
-def _key(header: Header, tag: int) -> Key:
-    attribute = ATTRIBUTES.get(tag)
+def keys_read(header: Header, known: Mapping[int, Attribute]) -> tuple[Key, ...]:
+    """The keys of a data set or of an item, by tag, read as those that are known. Raises QueryError."""
+    keys = tuple(_key(header, tag, known) for tag in sorted(header.values) if tag & 0xFFFF and tag not in _ABOUT)
+    if len(keys) > MAX_KEYS:
+        raise QueryError("the identifier has too many keys")
+    return keys
+
+
+def _key(header: Header, tag: int, known: Mapping[int, Attribute]) -> Key:
+    attribute = known.get(tag)
     if attribute is None:
         return Key(tag, header.vr(tag)[:2])  # "US or SS": either is answered empty
     if attribute.vr == "SQ":
@@ -130,7 +136,7 @@ def query_parse(
             attribute = None
         answers.append((key, attribute))
         if attribute is not None and not key.is_universal:
-            _check_value(key)
+            value_check(key)
             conditions.append((attribute, key))
     unique = unique_read(given, level=at, is_patient_root=is_patient_root, is_demanded=not is_relational)
     if UNIQUE[at] not in given:
@@ -183,7 +189,8 @@ def retrieve_parse(identifier: Identifier, *, is_patient_root: bool) -> tuple[Le
     return level, unique
 
 
-def _check_value(key: Key) -> None:
+def value_check(key: Key) -> None:
+    """Raises QueryError for a value that is too long to be compared."""
     cap = MAX_VALUE_CHARS if key.vr == "UI" else MAX_TEXT_CHARS
     if len(key.value) > cap:
         raise QueryError("a key is too long")

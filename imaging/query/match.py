@@ -137,7 +137,7 @@ def _span_match(column: str, span: moments.Span) -> Match:
     return Match(" AND ".join(sql), tuple(params))
 
 
-def started_match(date: str, time: str) -> Match | None:
+def started_match(date: str, time: str, *, column: str = "s.started_key") -> Match | None:
     """Date and time ranges as one (PS3.4 C.2.2.2.5, combined matching); None when one of them is no range."""
     day, clock = _spanned(moments.date_span, date), _spanned(moments.time_span, time)
     if not (day.is_range and clock.is_range):
@@ -146,7 +146,7 @@ def started_match(date: str, time: str) -> Match | None:
     high = day.high + (clock.high or "~") if day.high else ""
     if low and high and low > high:
         raise QueryError("a range ends before it begins")
-    return _span_match("s.started_key", moments.Span(low, high, True))
+    return _span_match(column, moments.Span(low, high, True))
 
 
 def _modalities_match(_: Attribute, value: str) -> Match:
@@ -173,6 +173,10 @@ _SPECIAL: dict[int, Callable[[Attribute, str], Match]] = {
     0x00100010: _name_match,
     0x00080090: _scanned_name_match,
     0x00100030: _birth_date_match,
+    0x00321032: _scanned_name_match,  # Requesting Physician
+    0x00400006: _scanned_name_match,  # Scheduled Performing Physician's Name
+    0x00400002: _date_match,  # Scheduled Procedure Step Start Date
+    0x00400003: _time_match,  # and Time
     attributes.STUDY_DATE: _date_match,
     attributes.STUDY_TIME: _time_match,
     attributes.MODALITIES: _modalities_match,

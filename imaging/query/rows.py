@@ -62,8 +62,13 @@ def _matched(plan: Plan, rows: list[tuple[Any, ...]]) -> list[list[Value]]:
 
 
 def _fetch(plan: Plan, sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
+    return rows_fetch(sql, params, is_exact=plan.is_exact)
+
+
+def rows_fetch(sql: str, params: list[Any], *, is_exact: bool = False) -> list[tuple[Any, ...]]:
+    """Run one statement of a query, in a scope. Raises QueryTooWideError when it takes too long."""
     with connection.cursor() as cursor:
-        if not plan.is_exact:
+        if not is_exact:
             # The rows of one hospital lie scattered among all others': never read the whole table for a part of it.
             cursor.execute(
                 "SELECT set_config('statement_timeout', %s, true), set_config('random_page_cost', '1.1', true)",

@@ -1,13 +1,15 @@
-"""What a person must look at: dead letters and failed jobs with resend, work items from ingest."""
+"""What a person must look at: dead letters, failed jobs and commitments with resend, work items of objects and orders."""
 
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from ai.dispatch import job_resend
 from ai.selectors import jobs_stuck
-from imaging.selectors import work_items_open
+from imaging.commitment.rows import ITEM_KIND, commitment_resend
+from imaging.selectors import commitment_get, commitments_dead, work_items_open
+from imaging.uploads import uploads_retry, uploads_stuck
 from journal.audit import audit_record
 from journal.outbox import dead_letters, delivery_resend
 from portal.words import StateWords
@@ -17,7 +19,11 @@ from tenants.doors import HospitalRequest, hospital_page
 @hospital_page("delivery.manage")
 def attention(request: HospitalRequest) -> HttpResponse:
     jobs = [(job, StateWords("bad" if job.state != "refused" else "note", _words(job.state), job.reason)) for job in jobs_stuck()]
-    context = {"letters": dead_letters(), "jobs": jobs, "items": work_items_open()}
+    context = {
+        "letters": dead_letters(), "jobs": jobs, "commitments": commitments_dead(),
+        "items": [item for item in work_items_open() if item.kind != ITEM_KIND],  # those are the commitments
+        "uploads": uploads_stuck(),
+    }  # fmt: skip
     return render(request, "portal/attention.html", context)
 
 
@@ -38,4 +44,23 @@ def letter_resend(request: HospitalRequest, delivery_id: int) -> HttpResponse:
 def job_again(request: HospitalRequest, job_id: int) -> HttpResponse:
     job_resend(job_id=job_id)
     audit_record(actor=request.actor, action="job.resend", object_type="Job", object_id=str(job_id))
+    return redirect("attention", slug=request.tenant.slug)
+
+
+@require_POST
+@hospital_page("delivery.manage")
+def commitment_again(request: HospitalRequest, request_id: int) -> HttpResponse:
+    found = commitment_get(request_id=request_id)
+    if found is None:
+        raise Http404
+    commitment_resend(actor=request.actor, row=found)
+    return redirect("attention", slug=request.tenant.slug)
+
+
+@require_POST
+@hospital_page("delivery.manage")
+def uploads_again(request: HospitalRequest) -> HttpResponse:
+    """The object store is back: don't wait for the back-off."""
+    uploads_retry()
+    audit_record(actor=request.actor, action="uploads.retry", object_type="Hospital", object_id=str(request.tenant.id))
     return redirect("attention", slug=request.tenant.slug)

@@ -1,15 +1,20 @@
 """The hospital's own page: how to connect to us, and what has connected."""
 
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
 
 from ai.selectors import rules
 from imaging.selectors import associations_recent, nodes
 from portal.words import StateWords
 from tenants.doors import HospitalRequest, hospital_page
+from tenants.models import DuplicatePolicy
 from tenants.permissions import is_allowed
 from tenants.selectors import called_aes
+from tenants.services import duplicate_policy_set
 
 OUTCOMES = {"open": "wait", "released": "ok", "aborted": "bad", "lost": "bad", "refused": "bad"}
 
@@ -28,4 +33,19 @@ def hospital(request: HospitalRequest) -> HttpResponse:
                 for row in associations_recent(limit=20)
             ],
         }  # fmt: skip
+    context["may_store"] = is_allowed(role=request.role, capability="storage.manage")
+    context["policies"] = DuplicatePolicy.choices
     return render(request, "portal/hospital.html", context)
+
+
+@require_POST
+@hospital_page("storage.manage")
+def duplicate_policy(request: HospitalRequest) -> HttpResponse:
+    """Choose what becomes of an object whose UID is taken by other content."""
+    try:
+        duplicate_policy_set(policy=request.POST.get("policy", ""), actor=request.actor)
+    except ValueError:
+        messages.error(request, _("Nothing was changed: choose one of the three."))
+    else:
+        messages.success(request, _("Saved. It holds for what arrives from now on."))
+    return redirect("hospital", slug=request.tenant.slug)

@@ -9,7 +9,7 @@ from django.utils import timezone
 from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
 from ai.models import Connection, Job, Report, Result
 from ai.services import connection_create
-from imaging.models import Node, Study, Transfer
+from imaging.models import CommitmentRequest, Node, Study, Transfer, WorkItem
 from imaging.nodes import node_add
 from tests import house
 from tests.conftest import Hospital
@@ -118,3 +118,16 @@ def nodes_make(hospital: Hospital) -> Node:
     )):  # fmt: skip
         Transfer.objects.create(unique_on=f"scene-{n}", **{**common, **facts})
     return first
+
+
+def doubts_make(hospital: Hospital, study: Study) -> None:
+    """A commitment that no node took, and a study without its order."""
+    now = timezone.now()
+    with hospital.scope():
+        CommitmentRequest.objects.create(
+            node_ae="CT_ROOM_02", called_ae=hospital.called_ae, transaction_uid="1.2.3", digest="x", number_of_references=412,
+            state="dead", attempts=60, last_error="no answer to the association request", created_at=now - timedelta(hours=13),
+        )  # fmt: skip
+        WorkItem.objects.create(
+            kind="order-missing", reason="no order has the accession number of this study", study=study, unique_on="x", created_at=now
+        )

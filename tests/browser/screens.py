@@ -125,7 +125,11 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
             "certificates": lambda v: v.open(f"{at}/certificates"),
             "certificates-empty": lambda v: v.open(f"/t/{st_olaf.slug}/certificates"), "certificate-made": lambda v: _key_made(v, at),
         }),
-        ("admin", {"hospital": lambda v: v.open(f"{at}/"), "attention": lambda v: (ward.trouble(mercy), v.open(f"{at}/attention"))}),
+        ("admin", {
+            "hospital": lambda v: v.open(f"{at}/"), "attention": lambda v: (ward.trouble(mercy), v.open(f"{at}/attention")),
+            "workitem-conflict": lambda v: v.open(f"{at}/attention/items/{ward.conflict(mercy)}"),
+            "workitem-duplicate": lambda v: v.open(f"{at}/attention/items/{ward.duplicate(mercy)}"),
+        }),
     ]  # fmt: skip
     for role, steps in plans:
         with visitor_of(context_of(chromium), address) as visitor:

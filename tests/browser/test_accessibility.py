@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from ai.models import Job
-from imaging.models import Association
+from imaging.models import Association, WorkItem
 from journal.models import Delivery
 from journal.outbox import event_publish
 from tests.browser import scenes, tls_scenes
@@ -35,6 +35,7 @@ PAGES = {
     "receiving": ("radiologist", "/t/{slug}/studies/{receiving}"),
     "hospital": ("admin", "/t/{slug}/"),
     "attention": ("admin", "/t/{slug}/attention"),
+    "workitem": ("admin", "/t/{slug}/attention/items/{item}"),
     "nodes": ("admin", "/t/{slug}/nodes"),
     "node": ("admin", "/t/{slug}/nodes/{node}"),
     "certificates": ("admin", "/t/{slug}/certificates"),
@@ -61,8 +62,10 @@ def places(clinic: Hospital) -> dict[str, str]:
     for state in Job.State.values:
         scenes.job_make(clinic, scenes.study_take(clinic, count=1, PatientID=state), state, "said in words, and at some length " * 3)
     object_write(tenant_id=clinic.tenant.id, source=0, trace_id="0" * 32, parts=[part10(ct_slice())[:200]])
+    house.store(clinic, [ct_slice(SpecificCharacterSet="ISO_IR 192", StudyInstanceUID=receiving.study_uid, PatientName="OTHER^" + LONG)])
     house.index(clinic)
     with clinic.scope():
+        item = WorkItem.objects.get(kind="patient-conflict")
         now = study.first_received_at
         for outcome in ("open", "released", "refused"):
             Association.objects.create(
@@ -73,7 +76,8 @@ def places(clinic: Hospital) -> dict[str, str]:
         Delivery.objects.update(state=Delivery.State.DEAD, due_at=None, last_error="OperationalError", attempts=8)
         node = scenes.nodes_make(clinic)
         tls_scenes.certificates_make(node)
-    return {"node": str(node.id), "slug": clinic.slug, "study": str(study.uuid), "receiving": str(receiving.uuid)}
+    scenes.doubts_make(clinic, study)
+    return {"item": str(item.id), "node": str(node.id), "slug": clinic.slug, "study": str(study.uuid), "receiving": str(receiving.uuid)}
 
 
 def open_place(visitor: Visitor, places: dict[str, str], cookies_of: Callable[[str], list[Any]], name: str) -> Page:
@@ -116,7 +120,7 @@ REACHABLE = """() => [...document.querySelectorAll("*")].map((element, order) =>
   && !element.disabled && element.checkVisibility({ visibilityProperty: true })).map(([, order]) => order)"""
 
 
-@pytest.mark.parametrize("name", ["login", "worklist", "study", "hospital", "attention", "nodes", "node", "node-new"])
+@pytest.mark.parametrize("name", ["login", "worklist", "study", "hospital", "attention", "workitem", "nodes", "node", "node-new"])
 def test_tab_reaches_everything_in_order_and_is_seen(visitor: Visitor, places, cookies_of, name: str) -> None:
     """"keyboard"; "focus ring 2 px visible in both": one walk from the first to the last control, each with its ring, no trap."""
     page = open_place(visitor, places, cookies_of, name)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Route, expect
 
 from ai.models import Job
-from imaging.models import Study
+from imaging.models import CommitmentRequest, Study
 from tests import house
 from tests.browser import scenes
 from tests.browser.conftest import Visitor, context_of, visitor_of
@@ -226,6 +226,24 @@ def test_a_failed_job_is_sent_again(visitor: Visitor, mercy: Hospital) -> None:
     assert job.state == Job.State.QUEUED
 
 
+def test_a_commitment_is_sent_again_and_a_doubt_opens_its_study(visitor: Visitor, mercy: Hospital) -> None:
+    """"dead letter -> WorkItem/attention, resend": what no node took is one button away, a study without its order one link."""
+    study = scenes.study_take(mercy, PatientName="DOE^JANE")
+    scenes.doubts_make(mercy, study)
+    page = visitor.sign_in(mercy, "admin").page
+    page.get_by_role("link", name="Needs attention").click()
+    row = page.get_by_role("row").filter(has_text="412 objects")
+    expect(row.get_by_role("button", name="Send again")).to_have_accessible_description(re.compile("CT_ROOM_02"))
+    row.get_by_role("button", name="Send again").click()
+    expect(page.get_by_text("412 objects")).to_have_count(0)
+    with mercy.scope():
+        assert CommitmentRequest.objects.get().state == "waiting"
+    page.get_by_role("row").filter(has_text="Study without an order").get_by_role("link", name="Decide").click()
+    expect(page.get_by_role("button", name="Close")).to_be_visible()
+    page.get_by_role("link", name="Open study").click()
+    expect(page).to_have_url(f"{visitor.address}/t/{mercy.slug}/studies/{study.uuid}")
+
+
 def test_no_page_says_anything_of_the_patient_outside_itself(visitor: Visitor, mercy: Hospital) -> None:
     """"No PHI in URL, <title>": canary values stay in the body of the page; no request or referrer carries them away."""
     study = scenes.study_take(mercy, PatientName="ZZCANARY^QX", PatientID="QX-77123", AccessionNumber="QXACC9")
@@ -278,3 +296,30 @@ def test_pages_work_without_javascript(chromium: Browser, portal: str, mercy: Ho
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
         assert visitor.complaints == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_a_patient_conflict_is_decided(visitor: Visitor, mercy: Hospital, width: int) -> None:
+    """From the list to both sides to a decision, by keyboard, at three widths; the page never wider than its window."""
+    study = scenes.study_take(mercy, count=1, PatientName="DOE^JANE")
+    house.store(mercy, [ct_slice(StudyInstanceUID=study.study_uid, PatientID="P2", PatientName="ROE^RICHARD")])
+    house.index(mercy)
+    page = visitor.sign_in(mercy, "admin").page
+    page.set_viewport_size({"width": width, "height": 800})
+    visitor.open(f"/t/{mercy.slug}/attention")
+    page.get_by_role("link", name="Decide").click()
+    expect(page).to_have_title("Work item - MedHub")
+    name = page.get_by_role("row").filter(has_text="DOE, JANE")
+    expect(name).to_contain_text("ROE, RICHARD")
+    expect(name).to_contain_text("differs")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("button", name="Discard").click()  # the browser wants the reason first
+    expect(page.get_by_label("Why")).to_be_focused()
+    accept = page.get_by_role("button", name="Accept into the study")
+    expect(accept).to_have_accessible_description(re.compile("keeps its patient"))
+    accept.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="Decided")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+    with mercy.scope():
+        assert Study.objects.get().number_of_instances == 2

@@ -23,13 +23,14 @@ from ai.models import Decision, Job, Report, Result
 from ai.services import connection_create, rule_set
 from billing.entitlements import entitlement_set
 from imaging.inbox import object_write
-from imaging.models import Association, Node, Study
+from imaging.models import Association, Node, Study, WorkItem
 from journal.models import Delivery
 from journal.outbox import event_publish
 from tenants import services
 from tests import house
+from tests.browser import scenes
 from tests.conftest import Hospital
-from tests.dicom_files import SHARED, series_of
+from tests.dicom_files import SHARED, ct_slice, series_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ALGORITHM = "lung-density-mask"
@@ -185,7 +186,9 @@ def _earlier(study: Study, shift: timedelta) -> None:
 
 
 def trouble(mercy: Hospital) -> None:
-    """What needs a person: two dead letters, a duplicate that differs, another person's image, an object nobody can read."""
+    """What needs a person: two dead letters, a duplicate that differs, another person's image, an object nobody can read, a
+    commitment that no node took, a study without its order.
+    """
     again = series_of(1, PatientName="DOE^JOHN", PatientID="MRN-40001")
     house.store(mercy, again)
     again[0].PixelData = bytes([1, 0]) * 256
@@ -203,6 +206,33 @@ def trouble(mercy: Hospital) -> None:
         for delivery, error in zip(Delivery.objects.order_by("-id")[:2], ("DoesNotExist", "OperationalError"), strict=True):
             delivery.state, delivery.attempts, delivery.due_at, delivery.last_error = Delivery.State.DEAD, 8, None, error
             delivery.save()
+    scenes.doubts_make(mercy, study)
+
+
+def conflict(mercy: Hospital) -> int:
+    """An image of another patient in a study. Returns the work item."""
+    return _item(mercy, "patient-conflict", PatientName="LINDGREN^ASTRID", PatientID="MRN-44172", PatientBirthDate="19071114")
+
+
+def duplicate(mercy: Hospital) -> int:
+    """An image that came twice with different content. Returns the work item."""
+    return _item(mercy, "duplicate", StudyDescription="CT Chest, corrected", InstanceNumber=12, is_same_object=True)
+
+
+def _item(mercy: Hospital, kind: str, *, is_same_object: bool = False, **changes: Any) -> int:
+    facts = {
+        "SpecificCharacterSet": "ISO_IR 192", "PatientName": "LINDQVIST^ELSA", "PatientID": "MRN-31111", "PatientBirthDate": "19540817",
+        "StudyDescription": "CT Chest", "SeriesDescription": "Lung 1.0", "IssuerOfPatientID": "MERCY",
+    }  # fmt: skip
+    first = ct_slice(**facts)
+    uids = {"StudyInstanceUID": first.StudyInstanceUID, "SeriesInstanceUID": first.SeriesInstanceUID}
+    if is_same_object:
+        uids["SOPInstanceUID"] = first.SOPInstanceUID
+    for ds in (first, ct_slice(**{**facts, **uids, **changes})):
+        house.store(mercy, [ds])
+        house.index(mercy)
+    with mercy.scope():
+        return int(WorkItem.objects.filter(kind=kind).order_by("-id")[0].id)
 
 
 def associations(mercy: Hospital) -> None:

@@ -59,14 +59,14 @@ def finish(hospital: Any, transfer: Transfer, seconds: float = 20) -> Transfer:
 
 
 @contextmanager
-def scp(title: str, classes: Sequence[str], handlers: Sequence[Any], **options: Any) -> Iterator[int]:
+def scp(title: str, classes: Sequence[str], handlers: Sequence[Any], *, port: int = 0, **options: Any) -> Iterator[int]:
     """A pynetdicom SCP; its port."""
     ae = AE(ae_title=title)
     for name, value in options.items():
         setattr(ae, name, value)
     for sop_class in classes:
         ae.add_supported_context(sop_class, scu_role=True, scp_role=True)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers))
+    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=list(handlers))
     try:
         yield server.socket.getsockname()[1]
     finally:

@@ -181,6 +181,7 @@ def test_the_schema_describes_every_operation(mercy, client) -> None:
         ("nodes", "get"), ("nodes", "post"), ("nodes/{node_id}", "get"), ("nodes/{node_id}", "patch"), ("nodes/{node_id}", "delete"),
         ("nodes/{node_id}/check", "post"), ("nodes/{node_id}/query", "post"), ("transfers", "get"), ("transfers", "post"),
         ("transfers/{transfer_id}", "get"), ("transfers/{transfer_id}/cancel", "post"), ("transfers/{transfer_id}/retry", "post"),
+        ("workitems", "get"), ("workitems/{item_id}", "get"), ("workitems/{item_id}/resolve", "post"),
     }  # fmt: skip
     assert all(path.startswith("/t/{slug}/api/v1/") for path in schema["paths"])
     assert schema["components"]["securitySchemes"]["hospitalToken"] == {"type": "http", "scheme": "bearer"}

@@ -115,8 +115,9 @@ class Arriving:
 
 
 @contextmanager
-def listening(hospital: Hospital, *, find: Any = None, retrieve: Any = None, **options: Any) -> Iterator[Listener]:
-    services = replace(hospital.services(), find=find, retrieve=retrieve)
+def listening(hospital: Hospital, **options: Any) -> Iterator[Listener]:
+    own = {name: options.pop(name) for name in ("find", "retrieve", "others", "handlers") if name in options}
+    services = replace(hospital.services(), **own)
     listener = Listener("127.0.0.1", 0, services=services, **options)
     listener.start()
     try:

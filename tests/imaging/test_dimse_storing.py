@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 
 from imaging.dimse.contract import AssociationLimits, StoreAnswer
 from imaging.part10 import file_meta_bytes, part10_split
@@ -34,6 +35,7 @@ from tests.imaging.test_dimse_peers import (
     store_pdus,
 )
 
+COMMITMENT = "1.2.840.10008.1.20.1"
 SYNTAXES = {
     "syntax/ct-implicit-le.dcm": "1.2.840.10008.1.2",
     "real/lung-ct-lctsc.dcm": "1.2.840.10008.1.2.1",
@@ -240,8 +242,37 @@ class TestAnAnswer:
         assert len(hospital.received) == 150
         assert took < 1.5
 
-    def test_to_another_service_is_left_to_pynetdicom(self) -> None:
-        """What is neither C-STORE nor C-ECHO passes on, here a C-CANCEL; stores and echoes go on beside it."""
+    def test_to_another_service_is_pynetdicoms_with_stores_and_echoes_beside_it(self) -> None:
+        """"The first command that is neither C-STORE nor C-ECHO hands the same association to pynetdicom": store, action, store,
+        action, echo, store and release on one association.
+        """
+        hospital, actions = Hospital(), []
+
+        def act(event: evt.Event) -> tuple[int, None]:
+            actions.append(event.action_information.TransactionUID)
+            return 0, None
+
+        services = {"others": frozenset({COMMITMENT}), "handlers": lambda _: [(evt.EVT_N_ACTION, act)]}
+        entity = AE(ae_title="CT01")
+        entity.add_requested_context(COMMITMENT)
+        entity.add_requested_context(CT)
+        entity.add_requested_context("1.2.840.10008.1.1")
+        asked, image = Dataset(), dcmread(real_file("real/lung-ct-lctsc.dcm"))
+        asked.TransactionUID = "1.2.3.4"
+        with listening(hospital, **services) as listener:
+            association = entity.associate("127.0.0.1", listener.port, ae_title="MERCY")
+            assert association.is_established
+            for _ in range(2):
+                assert association.send_c_store(image).Status == 0
+                assert association.send_n_action(asked, 1, COMMITMENT, "1.2.840.10008.1.20.1.1")[0].Status == 0
+            assert association.send_c_echo().Status == 0
+            assert association.send_c_store(image).Status == 0
+            association.release()
+            assert eventually(lambda: hospital.outcomes == [("released", 3)])
+        assert actions == ["1.2.3.4"] * 2
+
+    def test_to_a_cancel_of_nothing_is_none(self) -> None:
+        """A C-CANCEL that comes too late means nothing (PS3.7 9.3.2.3); what comes behind it is served."""
         hospital = Hospital()
         cancel = command(0x0FFF, has_data=False, extra=struct.pack("<HHIH", 0, 0x0120, 2, 1))
         with listening(hospital) as listener, connected(listener.port, CT_REQUEST) as sock:
@@ -249,7 +280,6 @@ class TestAnAnswer:
             assert [status(sock), status(sock)] == [0, 0]
             sock.sendall(RELEASE)
             assert next_pdu(sock)[0] == 6
-        assert hospital.received[0]["dataset"] == b"beside it"
         assert eventually(lambda: hospital.outcomes == [("released", 1)])
 
     def test_to_a_query_is_a_refused_context(self) -> None:

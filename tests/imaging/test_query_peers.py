@@ -26,7 +26,8 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from imaging import associations
+from imaging import associations, finding
+from imaging.commitment.door import OTHERS, handlers
 from imaging.dimse.contract import Services
 from imaging.dimse.listener import Listener
 from imaging.ingest import IncomingObject
@@ -49,8 +50,8 @@ def serving() -> Iterator[Listener]:
     """The listener as the worker runs it."""
     services = Services(
         admit=associations.association_admit, receive=IncomingObject, alive=associations.associations_alive,
-        ended=associations.association_end, thread_end=associations.thread_end, find=doors.identifier_find,
-        retrieve=doors.identifier_retrieve,
+        ended=associations.association_end, thread_end=associations.thread_end, find=finding.identifier_find,
+        retrieve=doors.identifier_retrieve, others=OTHERS, handlers=handlers,
     )  # fmt: skip
     found = Listener("127.0.0.1", 0, services=services)
     found.start()

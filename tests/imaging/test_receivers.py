@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,8 +86,7 @@ def lines(desk: Path, did: str) -> list[dict[str, object]]:
 
 def test_associations_spread_over_the_processes(listener: Listener, desk: Path) -> None:
     """"One acceptor, N listener processes; a study may arrive over several associations to several processes at once"."""
-    assert eventually(lambda: len(set(listener.receivers.pids)) == 2)
-    time.sleep(0.5)
+    assert eventually(lambda: listener.receivers.ready == 2, 20)
     with connected(listener.port, CT_REQUEST) as one, connected(listener.port, CT_REQUEST) as two:
         for sock in (one, two):
             sock.sendall(store_pdus(b"x" * 1000))
@@ -100,7 +98,7 @@ def test_associations_spread_over_the_processes(listener: Listener, desk: Path) 
 
 def test_a_receiver_that_is_killed_loses_its_own_associations_only(listener: Listener, desk: Path) -> None:
     """"Parsing that may die without taking the listener along": its end is told, others go on, another one starts."""
-    time.sleep(0.5)
+    assert eventually(lambda: listener.receivers.ready == 2, 20)
     with connected(listener.port, CT_REQUEST) as one, connected(listener.port, CT_REQUEST) as two:
         for sock in (one, two):
             sock.sendall(store_pdus(b"x"))
@@ -111,7 +109,7 @@ def test_a_receiver_that_is_killed_loses_its_own_associations_only(listener: Lis
         two.sendall(store_pdus(b"yy"))
         assert status(two) == 0
         assert eventually(lambda: [line["outcome"] for line in lines(desk, "ended")] == ["lost"])
-        assert eventually(lambda: first not in listener.receivers.pids and len(listener.receivers.pids) == 2)
+        assert eventually(lambda: first not in listener.receivers.pids and listener.receivers.ready == 2, 20)
         assert "exit 0" in peer("echoscu", listener.port)
 
 
@@ -136,7 +134,7 @@ def test_a_graceful_stop_lets_the_object_under_way_be_answered(desk: Path) -> No
         assert status(sock) == 0
         listener.stop(0.5)
         assert is_closed(sock, 1)
-    assert eventually(lambda: [line["outcome"] for line in lines(desk, "ended")] == ["aborted"])
+    assert eventually(lambda: [line["outcome"] for line in lines(desk, "ended")] == ["aborted"], 5)
     assert all(not Path(f"/proc/{pid}").exists() for pid in pids)
 
 

@@ -1,6 +1,7 @@
 """The whole house as processes, on the test run's own database: what the stack tests walk through."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from ai.services import connection_create, rule_set
 from billing.entitlements import entitlement_set
 from imaging.models import Study
 from medhub.embedded import Home
-from medhub.stack import ROOT, Ports, Stack
+from medhub.stack import ROOT, Ports, Program, Stack
+from tests.imaging.test_dimse_peers import need
 from tests.orthanc import port_free
 from tests.servers import TEST_HOME
 
@@ -33,6 +35,28 @@ def free_ports() -> Ports:
     for probe in probes:
         probe.close()
     return ports
+
+
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # Debian's own, without the wrapper that changes the user
+
+
+def broker_chosen(home: Path) -> tuple[Program | None, dict[str, str]]:
+    """MEDHUB_TEST_BROKER=rabbitmq: a RabbitMQ of our own instead of the embedded Redis, with what its clients must know."""
+    if os.environ.get("MEDHUB_TEST_BROKER") != "rabbitmq":
+        return None, {}
+    need(RABBITMQ.exists(), "Debian's rabbitmq-server")
+    folder, (port, distribution) = home / "rabbitmq", (port_free(), port_free())
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "rabbitmq.conf").write_text("loopback_users = none\n")
+    (folder / "plugins").write_text("[].\n")
+    return Program("rabbitmq", [str(RABBITMQ)], is_base=True), {
+        "HOME": str(folder), "RABBITMQ_NODENAME": f"medhub{port}@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port), "RABBITMQ_DIST_PORT": str(distribution), "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"), "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"), "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "CELERY_BROKER_URL": f"amqp://guest:guest@127.0.0.1:{port}//",
+    }  # fmt: skip
 
 
 class RunningHouse:
@@ -100,9 +124,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHouse]:
         return f"postgresql://{role}@/{database['NAME']}?host={database['HOST']}"
 
     ports, archive_port = free_ports(), port_free()
+    broker, broker_environment = broker_chosen(TEST_HOME / "stack")
     stack = Stack(
-        home=Home(TEST_HOME / "stack"), ports=ports, has_postgres=False, is_durable=False,
+        home=Home(TEST_HOME / "stack"), ports=ports, has_postgres=False, is_durable=False, broker=broker,
         environment={
+            **broker_environment,
             "DATABASE_URL": url("medhub_app"), "DATABASE_OWNER_URL": url("medhub_owner"),
             "DATABASE_SWEEP_URL": url("medhub_sweep"), "MEDHUB_OBJECTS": str(settings.MEDHUB_OBJECTS),
             "MEDHUB_FAULT_DIR": str(faults), "MEDHUB_LEASE_SECONDS": "2", "MEDHUB_BACKOFF_UNIT_SECONDS": "0.2",

@@ -15,7 +15,7 @@ from tests.imaging.scu_peers import begin, row
 from tests.journeys.conftest import RunningHouse
 from tests.orthanc import dcmqrscp_run, store
 
-pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.peers, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.peers, pytest.mark.broker, pytest.mark.xdist_group("stack")]
 
 
 def node_of(house: RunningHouse, hospital: Any, **facts: Any) -> Any:

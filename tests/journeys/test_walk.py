@@ -15,7 +15,7 @@ from journal.audit import audit_verify
 from journal.models import AuditEvent, AuditSeal, Delivery
 from tests.dicom_files import shared_file
 
-pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.broker, pytest.mark.xdist_group("stack")]
 
 
 def fhir(house, hospital, path: str) -> httpx.Response:
@@ -62,13 +62,14 @@ def test_stow_ends_in_the_same_rows(house, joined) -> None:
 
 def test_a_broker_that_is_down_stops_no_image(house, joined) -> None:
     """"a broker that is down while images arrive": acknowledged, indexed, and reported once it is back."""
-    house.stack.rpc().stopProcess("base:redis")
+    broker = f"base:{house.stack.broker.name if house.stack.broker else 'redis'}"
+    house.stack.rpc().stopProcess(broker)
     try:
         assert house.send(joined) == 0
         house.wait(lambda: [s for s in house.studies(joined) if s.number_of_instances == 48], "the rows")
         assert house.reports(joined) == []
     finally:
-        house.stack.rpc().startProcess("base:redis")
+        house.stack.rpc().startProcess(broker)
     house.wait_report(joined)
 
 

@@ -5,7 +5,18 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from django.utils import timezone
 
 from ai.models import Connection, Job
-from imaging.models import Certificate, Instance, Node, Patient, Series, Study, Transfer
+from imaging.models import (
+    Certificate,
+    CommitmentRequest,
+    Instance,
+    Node,
+    Patient,
+    Series,
+    Study,
+    Transfer,
+    Upload,
+    WorkItem,
+)
 from journal.audit import Actor, audit_record
 from journal.models import AuditEvent, Delivery, OutboxEvent
 from journal.outbox import event_publish
@@ -22,7 +33,10 @@ SELECT c.oid::regclass::text, c.relrowsecurity, c.relforcerowsecurity, c.relispa
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
 """
-SWEPT = {"imaging_study", "imaging_transfer", "imaging_certificate", "ai_job", "journal_delivery"}
+SWEPT = {
+    "imaging_study", "imaging_transfer", "imaging_certificate", "imaging_commitmentrequest", "imaging_upload", "imaging_scrub",
+    "imaging_workitem", "ai_job", "journal_delivery",
+}  # fmt: skip
 
 
 def rows(sql: str, *params: object, alias: str = "owner") -> list[tuple]:
@@ -186,6 +200,9 @@ def test_each_sweep_sees_two_hospitals_and_nothing_else(two) -> None:
                 study=Study.objects.get(), study_version=1, connection=link, algorithm="a", created_at=timezone.now(),
                 due_at=timezone.now(),
             )  # fmt: skip
+            now = timezone.now()
+            Upload.objects.create(key="t/1/x.dcm", size=1, sha256="", created_at=now, due_at=now)
+            WorkItem.objects.create(kind="x", reason="x", unique_on="x", created_at=now, due_at=now)
             Transfer.objects.create(
                 kind="pull", node_ae="PACS", unique_on="x", created_at=timezone.now(), changed_at=timezone.now(), due_at=timezone.now()
             )
@@ -193,6 +210,9 @@ def test_each_sweep_sees_two_hospitals_and_nothing_else(two) -> None:
                 kind="made", name="x", fingerprint=f"{hospital.tenant.id:064x}", not_before=timezone.now(), not_after=timezone.now(),
                 created_at=timezone.now(), due_at=timezone.now(),
             )  # fmt: skip
+            CommitmentRequest.objects.create(
+                node_ae="CT", called_ae="US", transaction_uid="1.2", digest="x", created_at=timezone.now(), due_at=timezone.now()
+            )
     ids = {hospital.tenant.id for hospital in two}
     for table in sorted(SWEPT):
         found = {tenant_id for tenant_id, _ in rows_due(table, limit=100_000)}

@@ -24,7 +24,7 @@ GATHER_SECONDS = 0.1  # a transaction for forty objects costs little more than o
 SWEEP_SECONDS = 60.0
 PLAN_SECONDS = 5.0
 DRAFT_SECONDS = 3600.0
-NICENESS = 5  # below the receivers, which keep the cores, and above the workers for whom its rows are the start
+NICENESS = 10  # below the receivers, which keep the cores, and above the workers for whom its rows are the start
 
 
 class Command(BaseCommand):

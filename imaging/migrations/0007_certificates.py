@@ -11,7 +11,7 @@ from journal.wall.operations import WallTable
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('imaging', '0003_nodes_transfers'),
+        ('imaging', '0006_commitment_orders'),
     ]
 
     operations = [

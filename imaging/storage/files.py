@@ -1,7 +1,8 @@
-"""Where objects rest: files under the hospital's own prefix, keys from our ids only. The row holds the key and a checksum."""
+"""Objects as files of this machine: the default store, and the durable first place of every object under S3 as well."""
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from django.conf import settings
@@ -16,23 +17,19 @@ def object_folder(instance_id: int) -> str:
     return f"{instance_id >> SHARD_BITS:x}"
 
 
-def object_key(*, tenant_id: int, folder: str, instance_id: int) -> str:
-    """`t/<tenant>/<object_folder or 'aside'>/<instance id>.dcm`."""
-    return f"t/{tenant_id}/{folder}/{instance_id}.dcm"
+def file_path(key: str) -> Path:
+    path: Path = settings.MEDHUB_OBJECTS / key
+    return path
 
 
-def object_path(key: str) -> Path:
-    return settings.MEDHUB_OBJECTS / key
-
-
-def objects_settle(moves: list[tuple[Path, str]]) -> None:
+def objects_settle(moves: Iterable[tuple[Path, str]]) -> None:
     """Give inbox files their resting place by hard link and sync the folders; the inbox entry stays until rows are committed.
 
-    Idempotent: a replay after a crash finds the link made.
+    Idempotent: a replay after a crash finds the link made, and bytes that lie there are never written again.
     """
     folders = set()
     for source, key in moves:
-        target = object_path(key)
+        target = file_path(key)
         if target.parent not in folders:
             is_new = not target.parent.exists()
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -43,3 +40,7 @@ def objects_settle(moves: list[tuple[Path, str]]) -> None:
             os.link(source, target)
     for folder in folders:
         folder_sync(folder)
+
+
+def file_drop(key: str) -> None:
+    file_path(key).unlink(missing_ok=True)

@@ -1,0 +1,26 @@
+"""Addresses of work items under /t/<slug>/api/v1/."""
+
+from django.urls import path, register_converter
+
+from imaging.api.workitems import WorkItemResolveView, WorkItemsView, WorkItemView
+
+
+class SnowflakeConverter:
+    """A positive number below 2**63: anything longer is no id of ours, and PostgreSQL would stumble over it."""
+
+    regex = "[0-9]{1,18}|[1-8][0-9]{18}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+    def to_url(self, value: int) -> str:
+        return str(value)
+
+
+register_converter(SnowflakeConverter, "snowflake")
+
+urlpatterns = [
+    path("workitems", WorkItemsView.as_view(), name="api-workitems"),
+    path("workitems/<snowflake:item_id>", WorkItemView.as_view(), name="api-workitem"),
+    path("workitems/<snowflake:item_id>/resolve", WorkItemResolveView.as_view(), name="api-workitem-resolve"),
+]
