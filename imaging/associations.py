@@ -8,26 +8,29 @@ from dataclasses import replace
 from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 
+from imaging.certificates.selectors import certificate_of, certificate_refusal
 from imaging.dimse.contract import (
     CALLED_AE_UNKNOWN,
     CALLING_AE_UNKNOWN,
+    NO_REASON,
     TEMPORARY_CONGESTION,
     Admission,
     Refusal,
 )
-from imaging.models import Association, Node
+from imaging.models import Association, Certificate, Node
 from imaging.nodes import node_is_at, services_of
 from journal.audit import Actor, audit_record
 from journal.trace import trace, trace_new
 from journal.wall.ids import id_new
 from journal.wall.scope import tenant_scope
-from tenants.selectors import tenant_of_ae
+from tenants.selectors import tenant_of_ae, tenant_of_certificate
 
 log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 900.0
 REMEMBER_PEERS = 10_000
-_admitted: dict[tuple[str, str, str], tuple[float, Admission | None]] = {}
+CALLED_UNKNOWN, CALLING_UNKNOWN = "called AE title not recognized", "calling AE title not recognized"
+_admitted: dict[tuple[str, str, str, str], tuple[float, Admission | None]] = {}
 
 
 def title_is_valid(text: str) -> bool:
@@ -35,20 +38,21 @@ def title_is_valid(text: str) -> bool:
     return 0 < len(text) <= 16 and text.isascii() and text.isprintable() and "\\" not in text
 
 
-def association_admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal:
-    """Called AE -> hospital, calling AE and address -> one of its nodes. Deny by default.
+def association_admit(*, called_ae: str, calling_ae: str, address: str, certificate: str = "") -> Admission | Refusal:
+    """Called AE -> hospital, calling AE and address -> one of its nodes, over TLS also the client certificate. Deny by default.
 
+    `certificate` is a fingerprint; it must be one that the same hospital has issued, alive, and this node's if it is bound to one.
     While the database is away, a device that was admitted in the last minutes still is (images fail open to their own hospital;
     that association has no row), and a device that we don't remember is asked to come back.
     """
-    peer = (called_ae, calling_ae, address)
+    peer = (called_ae, calling_ae, address, certificate)
     if not title_is_valid(called_ae):
-        return Refusal(*CALLED_AE_UNKNOWN, "called AE title not recognized")
+        return Refusal(*CALLED_AE_UNKNOWN, CALLED_UNKNOWN)
     if not title_is_valid(calling_ae):
-        return Refusal(*CALLING_AE_UNKNOWN, "calling AE title not recognized")
+        return Refusal(*CALLING_AE_UNKNOWN, CALLING_UNKNOWN)
     try:
         close_old_connections()
-        answer = _admit(called_ae=called_ae, calling_ae=calling_ae, address=address)
+        answer = _admit(called_ae=called_ae, calling_ae=calling_ae, address=address, fingerprint=certificate)
     except DatabaseError:
         log.error("association decided from memory: database away")
         at, last = _admitted.get(peer, (0.0, None))
@@ -64,27 +68,61 @@ def association_admit(*, called_ae: str, calling_ae: str, address: str) -> Admis
     return answer
 
 
-def _admit(*, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal:
+def _admit(*, called_ae: str, calling_ae: str, address: str, fingerprint: str) -> Admission | Refusal:
     tenant = tenant_of_ae(ae_title=called_ae)
+    facts = {"called_ae": called_ae, "calling_ae": calling_ae, "address": address, "is_secure": bool(fingerprint)}
+    holder = tenant_of_certificate(fingerprint=fingerprint) if fingerprint else None
+    if holder is not None and (tenant is None or holder != tenant.id):
+        # whoever it was given to is looking for the reason too
+        with tenant_scope(holder):
+            _row(reason=f"{CALLED_UNKNOWN}: not this hospital's", **facts)
     if tenant is None:
         log.warning("association refused: called AE title not recognized, from %s", address)
-        return Refusal(*CALLED_AE_UNKNOWN, "called AE title not recognized")
-    now = timezone.now()
+        return Refusal(*CALLED_AE_UNKNOWN, CALLED_UNKNOWN)
     with tenant_scope(tenant.id):
         node = Node.objects.filter(ae_title=calling_ae).first()
         services = services_of(node) if node is not None and node_is_at(node, address=address) else frozenset()
-        is_known = bool(services)
-        row = Association.objects.create(
-            id=id_new(), calling_ae=calling_ae, called_ae=called_ae, address=address, started_at=now, seen_at=now,
-            ended_at=None if is_known else now, outcome="open" if is_known else "refused",
-            reason="" if is_known else "calling AE title not recognized", trace_id=trace_new(),
-        )  # fmt: skip
-    if not is_known:
-        return Refusal(*CALLING_AE_UNKNOWN, "calling AE title not recognized")
+        refusal = _refusal(fingerprint, node) if fingerprint else None
+        if refusal is None and not services:
+            refusal = Refusal(*CALLING_AE_UNKNOWN, CALLING_UNKNOWN)
+        row = _row(reason=refusal.text if refusal is not None else "", **facts)
+    if refusal is not None:
+        return refusal
     return Admission(
         tenant_id=tenant.id, association_id=row.id, trace_id=row.trace_id, calling_ae=calling_ae, called_ae=called_ae,
         address=address, services=services,
     )  # fmt: skip
+
+
+def _refusal(fingerprint: str, node: Node | None) -> Refusal | None:
+    now = timezone.now()
+    certificate = certificate_of(fingerprint=fingerprint)
+    reason = certificate_refusal(certificate, node=node, now=now)
+    if reason:
+        return Refusal(*NO_REASON, reason)
+    Certificate.objects.filter(fingerprint=fingerprint).update(seen_at=now)
+    return None
+
+
+def _row(*, reason: str, **facts: object) -> Association:
+    """Open, or refused where there is a reason."""
+    now = timezone.now()
+    row: Association = Association.objects.create(
+        id=id_new(), started_at=now, seen_at=now, ended_at=now if reason else None, outcome="refused" if reason else "open",
+        reason=reason, trace_id=trace_new(), **facts,
+    )  # fmt: skip
+    return row
+
+
+def association_refused(*, called_ae: str, calling_ae: str, address: str, reason: str) -> None:
+    """The door has refused it; the hospital that the called AE title names sees why."""
+    if not title_is_valid(called_ae) or not title_is_valid(calling_ae):
+        return
+    close_old_connections()
+    tenant = tenant_of_ae(ae_title=called_ae)
+    if tenant is not None:
+        with tenant_scope(tenant.id):
+            _row(reason=reason, called_ae=called_ae, calling_ae=calling_ae, address=address)
 
 
 def associations_alive(*, admissions: Sequence[Admission]) -> None:

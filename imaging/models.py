@@ -32,6 +32,7 @@ class Node(TenantModel):
     is_asked_for_priors = models.BooleanField(default=False)
     priors_count = models.PositiveSmallIntegerField(default=3)  # newest ones
     priors_years = models.PositiveSmallIntegerField(default=5)  # not older than
+    tls_certificate = models.TextField(default="", blank=True)  # PEM: the only one it may show when we call it; empty: by trust
     last_check = models.JSONField(null=True, blank=True)  # hops of the last node_check, in words
     checked_at = models.DateTimeField(null=True)
 
@@ -51,10 +52,56 @@ class Association(TenantModel):
     outcome = models.CharField(max_length=16, default="open")  # open, released, aborted, lost, refused
     reason = models.CharField(max_length=120, default="", blank=True)
     stored = models.PositiveIntegerField(default=0)
+    is_secure = models.BooleanField(default=False)  # over TLS, with a client certificate
     trace_id = models.CharField(max_length=32, default="", blank=True)
 
     class Meta:
         indexes = [models.Index(fields=["tenant_id", "-started_at"], name="association_by_time")]
+
+
+class AuthorityKey(TenantModel):
+    """The private half of the hospital's certificate authority, sealed; `tenants.Authority` is the public one."""
+
+    generation = models.PositiveSmallIntegerField(default=1)
+    fingerprint = models.CharField(max_length=64)
+    sealed_key = models.TextField()  # tenants.crypto
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "generation"], name="authority_once")]
+
+
+class Certificate(TenantModel):
+    """One that the hospital's authority has issued. `due_at` is when somebody must be warned of its end, or ours renewed."""
+
+    class Kind(models.TextChoices):
+        REQUEST = "request"  # the key is the device's own
+        MADE = "made"  # we made the key, showed it once and kept nothing
+        OWN = "own"  # what we show when we call a node over TLS
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    name = models.CharField(max_length=64)
+    hosts = models.JSONField(default=list)
+    node = TenantForeignKey(Node, models.SET_NULL, null=True)  # the only one that may use it; null: any of the hospital
+    serial = models.CharField(max_length=40)  # hex
+    fingerprint = models.CharField(max_length=64)  # SHA-256, hex
+    key_fingerprint = models.CharField(max_length=64)
+    key_words = models.CharField(max_length=16)
+    pem = models.TextField()
+    sealed_key = models.TextField(default="", blank=True)  # of our own only
+    not_before = models.DateTimeField()
+    not_after = models.DateTimeField()
+    created_at = models.DateTimeField()
+    seen_at = models.DateTimeField(null=True)  # last association with it
+    revoked_at = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=32, default="", blank=True)  # of the revocation, RFC 5280 5.3.1
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "fingerprint"], name="certificate_once")]
+        indexes = [
+            models.Index(fields=["tenant_id", "-id"], name="certificate_by_arrival"),
+            models.Index(fields=["due_at"], name="certificate_due", condition=models.Q(due_at__isnull=False)),
+        ]
 
 
 class FoldedField(models.TextField):  # type: ignore[type-arg]

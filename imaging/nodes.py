@@ -7,6 +7,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from imaging.certificates.authority import CertificateError, certificate_load, certificate_pem
+from imaging.certificates.services import node_certificates_revoke
 from imaging.models import Node
 from journal.audit import Actor, audit_record
 
@@ -15,6 +17,7 @@ DEFAULT_SERVICES = ("store",)
 MAX_ADDRESSES = 64
 PLAIN = (
     "description", "host", "port", "uses_tls", "retrieve_by", "is_asked_for_priors", "priors_count", "priors_years",
+    "tls_certificate",
 )  # fmt: skip
 
 
@@ -92,7 +95,7 @@ def node_update(
     given = _facts_check(facts) | ({} if services is None else _flags(services))
     if ae_title is not None:
         given["ae_title"] = ae_title_check(ae_title)
-    if any(name in given and given[name] != getattr(node, name) for name in ("ae_title", "host", "port", "uses_tls")):
+    if any(name in given and given[name] != getattr(node, name) for name in ("ae_title", "host", "port", "uses_tls", "tls_certificate")):
         given |= {"last_check": None, "checked_at": None}
     for name, value in given.items():
         setattr(node, name, value)
@@ -110,10 +113,11 @@ def _save(node: Node, *, is_new: bool) -> None:
 
 
 def node_delete(*, actor: Actor, node: Node) -> None:
-    """From now on it is a stranger. Its transfers end; what they brought and their history stay."""
+    """From now on it is a stranger, its certificates are revoked. Its transfers end; what they brought and their history stay."""
     from_it = node.transfer_set.filter(state__in=["queued", "running"])  # type: ignore[attr-defined]
     now = timezone.now()
     from_it.update(state="cancelled", due_at=None, ended_at=now, changed_at=now, last_error="the node was deleted")
+    node_certificates_revoke(actor=actor, node=node)
     audit_record(actor=actor, action="node.delete", object_type="Node", object_id=str(node.id), detail={"ae": node.ae_title})
     node.delete()
 
@@ -133,6 +137,11 @@ def _facts_check(facts: dict[str, Any]) -> dict[str, Any]:
         given["host"] = given["host"].strip()
         if len(given["host"]) > 255 or not given["host"].isascii() or any(c in given["host"] for c in " /@\\"):
             raise NodeError("host", "a host is a name or an address, without scheme and port")
+    if given.get("tls_certificate"):
+        try:
+            given["tls_certificate"] = certificate_pem(certificate_load(given["tls_certificate"].strip()))
+        except CertificateError as error:
+            raise NodeError("tls_certificate", str(error)) from None
     if given.get("retrieve_by", "move") not in Node.RetrieveBy.values:
         raise NodeError("retrieve_by", "retrieve by move or get")
     return given

@@ -1,7 +1,10 @@
 """Celery's way into imaging: complete due studies, take transfers and commitment requests a step further, upload and re-read
-objects, remove what nobody wanted; seal audit trails whose request got lost."""
+objects, remove what nobody wanted, warn of certificates that end; seal audit trails whose request got lost."""
+
+from django.utils import timezone
 
 from imaging import completion, scrub, uploads, workitems
+from imaging.certificates.services import certificate_warn
 from imaging.commitment.run import commitment_run
 from imaging.storage import StoreAwayError
 from imaging.transfers import run
@@ -47,6 +50,17 @@ def commitment_run_task(*, tenant_id: int, request_id: int) -> None:
 def commitments_sweep() -> None:
     for tenant_id, request_id in rows_due("imaging_commitmentrequest", grace_seconds=GRACE_SECONDS):
         task_send(commitment_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, request_id=request_id)
+
+
+@tenant_task(queue="default")
+def certificate_warn_task(*, certificate_id: int) -> None:
+    certificate_warn(certificate_id=certificate_id, now=timezone.now())
+
+
+@sweep_task()
+def certificates_sweep() -> None:
+    for tenant_id, certificate_id in rows_due("imaging_certificate"):
+        task_send(certificate_warn_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, certificate_id=certificate_id)
 
 
 @sweep_task()

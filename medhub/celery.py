@@ -1,4 +1,4 @@
-"""The Celery app: queues, the beat table, and the DIMSE listener as a bootstep of the worker (`--dimse HOST:PORT`)."""
+"""The Celery app: queues, the beat table, and the DIMSE listener as a bootstep of the worker (`--dimse`, `--dimse-tls`)."""
 
 import os
 from datetime import timedelta
@@ -37,6 +37,10 @@ app.conf.medhub_dimse = {
     "alive": "imaging.associations.associations_alive",
     "ended": "imaging.associations.association_end",
     "thread_end": "imaging.associations.thread_end",
+    "plain_public": settings.MEDHUB_DIMSE_PLAIN_PUBLIC,
+    "secure": "imaging.certificates.contexts.server_context",
+    "secure_check": "imaging.certificates.contexts.server_check",
+    "refused": "imaging.associations.association_refused",
     "find": "imaging.finding.identifier_find",
     "retrieve": "imaging.query.doors.identifier_retrieve",
     "others": "imaging.commitment.door.OTHERS",
@@ -54,6 +58,7 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "transfers": {"task": "imaging.tasks.transfers_sweep", "schedule": every},
         "commitments": {"task": "imaging.tasks.commitments_sweep", "schedule": every},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
+        "certificates": {"task": "imaging.tasks.certificates_sweep", "schedule": timedelta(minutes=10)},
         "uploads": {"task": "imaging.tasks.uploads_sweep", "schedule": every},
         "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},
         "purge": {"task": "imaging.tasks.purge_sweep", "schedule": timedelta(minutes=10)},

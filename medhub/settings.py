@@ -23,6 +23,12 @@ if not SECRET_KEY:
     if env_bool("MEDHUB_PRODUCTION", False):
         raise ImproperlyConfigured("MEDHUB_SECRET_KEY (or MEDHUB_SECRET_KEY_FILE) is required in production")
     SECRET_KEY = HOME.secret("secret_key", lambda: secrets.token_urlsafe(48))
+VAULT_KEY = env_secret("MEDHUB_VAULT_KEYS")
+if not VAULT_KEY:
+    if env_bool("MEDHUB_PRODUCTION", False):
+        raise ImproperlyConfigured("MEDHUB_VAULT_KEYS (or MEDHUB_VAULT_KEYS_FILE) is required in production")
+    VAULT_KEY = HOME.secret("vault_key", lambda: secrets.token_urlsafe(48))
+MEDHUB_VAULT_KEYS = [key.strip() for key in VAULT_KEY.split(",") if key.strip()]  # the first seals, all of them open
 ALLOWED_HOSTS = env_list("MEDHUB_HOSTS", "localhost,127.0.0.1,[::1]")
 
 # --- what is wired to what -------------------------------------------------------------------------------------------
@@ -56,6 +62,11 @@ MEDHUB_MAX_REQUEST_BYTES = env_int("MEDHUB_MAX_REQUEST_BYTES", 16 * 1024**3)
 MEDHUB_ARRIVING_SECONDS = env_float("MEDHUB_ARRIVING_SECONDS", 10.0)
 MEDHUB_QUERY_LIMIT = env_int("MEDHUB_QUERY_LIMIT", 50_000)
 MEDHUB_DIMSE_PORT = env_int("MEDHUB_DIMSE_PORT", 11112)
+MEDHUB_DIMSE_TLS_PORT = env_int("MEDHUB_DIMSE_TLS_PORT", 2762)
+MEDHUB_DIMSE_TLS_CERT = env_text("MEDHUB_DIMSE_TLS_CERT", "")
+MEDHUB_DIMSE_TLS_KEY = env_text("MEDHUB_DIMSE_TLS_KEY", "")
+MEDHUB_DIMSE_TLS_MADE = not MEDHUB_DIMSE_TLS_CERT and not env_bool("MEDHUB_PRODUCTION", False)  # made under MEDHUB_HOME
+MEDHUB_DIMSE_PLAIN_PUBLIC = env_bool("MEDHUB_DIMSE_PLAIN_PUBLIC", False)
 MEDHUB_DIMSE_RECEIVERS = env_int("MEDHUB_DIMSE_RECEIVERS", 2)
 QUANTIFY_URL = env_text("QUANTIFY_URL", "http://127.0.0.1:8301")
 QUANTIFY_KEY = env_secret("QUANTIFY_KEY") or HOME.secret("quantify_key", lambda: secrets.token_urlsafe(32))

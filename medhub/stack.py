@@ -37,6 +37,7 @@ class Ports:
     http: int = 8000
     dimse: int = 11112
     quantify: int = 8301
+    dimse_tls: int = 2762
 
     @classmethod
     def from_environment(cls) -> "Ports":
@@ -54,7 +55,9 @@ class Ports:
                     raise StackError(f"port {port} is taken: choose another with {variable}=...") from error
 
 
-PORT_VARIABLES = {"http": "MEDHUB_HTTP_PORT", "dimse": "MEDHUB_DIMSE_PORT", "quantify": "MEDHUB_QUANTIFY_PORT"}
+PORT_VARIABLES = {
+    "http": "MEDHUB_HTTP_PORT", "dimse": "MEDHUB_DIMSE_PORT", "quantify": "MEDHUB_QUANTIFY_PORT", "dimse_tls": "MEDHUB_DIMSE_TLS_PORT",
+}  # fmt: skip
 
 
 @dataclass
@@ -123,7 +126,8 @@ class Stack:
             Program("index", [python, "manage.py", "ingest_index"]),
             Program(
                 "dimse",
-                [*worker, "-n", "dimse@localhost", "-Q", "ingest", "-c", "1", "--dimse", f"127.0.0.1:{self.ports.dimse}"],
+                [*worker, "-n", "dimse@localhost", "-Q", "ingest", "-c", "1", "--dimse", f"127.0.0.1:{self.ports.dimse}",
+                 "--dimse-tls", f"127.0.0.1:{self.ports.dimse_tls}"],
             ),
             # niced below the index worker: reports may wait a moment, arriving images and their rows may not
             Program("jobs", ["nice", "-n", "19", *worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),

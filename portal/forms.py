@@ -1,10 +1,13 @@
 """Forms of the pages: their words and shapes. What may be is decided in the domain, whose refusals come back to their field."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from imaging.certificates.authority import MAX_REQUEST_CHARS, NAME_CHARS
+from imaging.certificates.services import REASONS
 from imaging.models import Node
 from imaging.nodes import SERVICES, services_of
 
@@ -40,6 +43,11 @@ class NodeForm(PlainForm):
     host = forms.CharField(label=_("Host"), max_length=255, required=False, help_text=_("Where it listens, if we shall call it."))
     port = forms.IntegerField(label=_("Port"), min_value=1, max_value=65535, required=False)
     uses_tls = forms.BooleanField(label=_("Call it over TLS"), required=False)
+    tls_certificate = forms.CharField(
+        label=_("Only with this certificate"), required=False, widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        max_length=MAX_REQUEST_CHARS, strip=False,
+        help_text=_("PEM, if the device made its own. Empty: one of our authority, or of a public one."),
+    )  # fmt: skip
     retrieve_by = forms.ChoiceField(
         label=_("Pull from it by"), choices=[("move", "C-MOVE"), ("get", "C-GET")],
         help_text=_("C-MOVE: it sends to our AE and must know it. C-GET: over our own association."),
@@ -55,7 +63,8 @@ class NodeForm(PlainForm):
 
 def node_initial(node: Node) -> dict[str, Any]:
     plain = (
-        "ae_title", "description", "host", "port", "uses_tls", "retrieve_by", "is_asked_for_priors", "priors_count", "priors_years",
+        "ae_title", "description", "host", "port", "uses_tls", "tls_certificate", "retrieve_by", "is_asked_for_priors",
+        "priors_count", "priors_years",
     )  # fmt: skip
     facts = {name: getattr(node, name) for name in plain}
     return {**facts, "services": sorted(services_of(node)), "addresses": "\n".join(node.addresses)}
@@ -103,3 +112,59 @@ class MigrationForm(PlainForm):
         facts = self.cleaned_data
         modalities = [part for part in facts["modalities"].replace(",", " ").split() if part]
         return {"from": f"{facts['first']:%Y%m%d}", "to": f"{facts['last']:%Y%m%d}", "modalities": modalities}
+
+
+NODE_WORDS = _("Only from this node")
+REASON_WORDS = {
+    "unspecified": _("no reason given"), "key_compromise": _("somebody else may have its key"), "superseded": _("there is a newer one"),
+    "cessation_of_operation": _("the device is no longer in use"),
+}  # fmt: skip
+
+
+class BoundForm(PlainForm):
+    """A certificate of one node, or of any."""
+
+    node = forms.ChoiceField(label=NODE_WORDS, required=False)
+
+    def __init__(self, *args: Any, nodes: Sequence[Node], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._nodes = {str(node.id): node for node in nodes}
+        field = self.fields["node"]
+        field.choices = [("", _("any node")), *((key, node.ae_title) for key, node in self._nodes.items())]  # type: ignore[attr-defined]
+
+    def clean_node(self) -> Node | None:
+        return self._nodes.get(self.cleaned_data["node"])
+
+
+class SignForm(BoundForm):
+    """A signing request, pasted."""
+
+    csr = forms.CharField(
+        label=_("Signing request"), max_length=MAX_REQUEST_CHARS, strip=False,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}),
+        help_text=_("PEM, beginning with -----BEGIN CERTIFICATE REQUEST-----. RSA from 2048 bits, or P-256 to P-521."),
+    )  # fmt: skip
+    name = forms.CharField(label=_("Name"), max_length=NAME_CHARS, required=False, help_text=_("Empty: as in the request."))
+
+    field_order = ("csr", "name", "node")
+
+
+class MakeForm(BoundForm):
+    """A key for a device that cannot make a request."""
+
+    name = forms.CharField(label=_("Name"), max_length=NAME_CHARS, help_text=_("Of the device, like CT 1."))
+    hosts = forms.CharField(
+        label=_("Host names and addresses"), max_length=4000, required=False,
+        help_text=_("Only if we call it: as the node's host. Several with commas."),
+    )  # fmt: skip
+    format = forms.ChoiceField(label=_("As"), choices=[("pem", _("PEM, shown once")), ("pkcs12", _("PKCS #12 file with a password"))])
+    password = forms.CharField(
+        label=_("Password of the file"), max_length=128, required=False, strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), help_text=_("For PKCS #12: at least 12 characters."),
+    )  # fmt: skip
+
+    field_order = ("name", "node", "hosts", "format", "password")
+
+
+class RevokeForm(PlainForm):
+    reason = forms.ChoiceField(label=_("Why"), choices=[(name, REASON_WORDS[name]) for name in REASONS])

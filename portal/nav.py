@@ -8,6 +8,8 @@ from django.utils.translation import gettext as _
 
 from tenants.permissions import is_allowed
 
+CERTIFICATES = {"certificates", "certificate-sign", "certificate-make", "certificate-revoke"}
+
 
 @dataclass(frozen=True)
 class NavItem:
@@ -24,7 +26,7 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
     here = request.resolver_match.url_name
     pages = (
         ("worklist", "study.read", _("Worklist"), {"worklist", "study"}),
-        ("nodes", "transfer.manage", _("Nodes"), {"nodes", "node", "node-new", "node-edit", "node-query", "node-migrate"}),
+        ("nodes", "transfer.manage", _("Nodes"), {"nodes", "node", "node-new", "node-edit", "node-query", "node-migrate", *CERTIFICATES}),
         ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
         ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem"}),
     )

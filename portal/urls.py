@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import attention, home, hospital, nodes, study, transfers, workitems, worklist
+from portal.views import attention, certificates, home, hospital, nodes, study, transfers, workitems, worklist
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -27,6 +27,13 @@ urlpatterns = [
     path("t/<slug:slug>/transfers/panel", transfers.panel, name="transfers-panel"),
     path("t/<slug:slug>/transfers/<int:transfer_id>/cancel", transfers.cancel, name="transfer-cancel"),
     path("t/<slug:slug>/transfers/<int:transfer_id>/retry", transfers.retry, name="transfer-retry"),
+    path("t/<slug:slug>/certificates", certificates.certificates_page, name="certificates"),
+    path("t/<slug:slug>/certificates/sign", certificates.sign, name="certificate-sign"),
+    path("t/<slug:slug>/certificates/make", certificates.make, name="certificate-make"),
+    path("t/<slug:slug>/certificates/trust.pem", certificates.trust, name="certificates-trust"),
+    path("t/<slug:slug>/certificates/revoked.pem", certificates.revoked, name="certificates-revoked"),
+    path("t/<slug:slug>/certificates/<int:certificate_id>.pem", certificates.certificate_file, name="certificate-file"),
+    path("t/<slug:slug>/certificates/<int:certificate_id>/revoke", certificates.revoke, name="certificate-revoke"),
     path("t/<slug:slug>/attention", attention.attention, name="attention"),
     path("t/<slug:slug>/attention/deliveries/<int:delivery_id>", attention.letter_resend, name="letter-resend"),
     path("t/<slug:slug>/attention/items/<int:item_id>", workitems.workitem, name="workitem"),

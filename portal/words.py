@@ -24,6 +24,7 @@ AI_WORDS = {
 }
 QUIET = {"not_eligible"}  # a fact about the study, nothing to look after: shown without a colour that calls
 ITEM_KINDS = {
+    "certificate-ends": gettext_lazy("Certificate ends"),
     "duplicate": gettext_lazy("Duplicate that differs"),
     "duplicate-replaced": gettext_lazy("Duplicate that replaced the stored one"),
     "duplicate-refused": gettext_lazy("Duplicate that was refused"),

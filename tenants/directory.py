@@ -12,6 +12,8 @@ DIRECTORY = {
     "tenants_membership": "who may enter which hospital, read before a scope",
     "tenants_apitoken": "token hash -> hospital, read before a scope",
     "tenants_calledae": "called AE title -> hospital, read before a scope",
+    "tenants_authority": "certificates that the TLS listener trusts, read before a scope; no private key",
+    "tenants_devicecertificate": "client certificate -> hospital, read before a scope",
     "account_emailaddress": "allauth: addresses of people, read at sign-in",
     "account_emailconfirmation": "allauth: confirmation keys of addresses",
     "django_session": "sessions of people, keyed by a secret",

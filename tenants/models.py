@@ -112,3 +112,25 @@ class CalledAE(models.Model):
 
     def __str__(self) -> str:
         return self.ae_title
+
+
+class Authority(models.Model):
+    """A hospital's certificate authority, its public half: who may shake hands over TLS is known before whose it is."""
+
+    fingerprint = models.CharField(max_length=64, primary_key=True)  # SHA-256 of the certificate, hex
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    certificate = models.TextField()  # PEM
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+
+class DeviceCertificate(models.Model):
+    """A client certificate that one of our authorities has issued: its fingerprint names the hospital. Never deleted."""
+
+    fingerprint = models.CharField(max_length=64, primary_key=True)  # SHA-256, hex
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+
+    def __str__(self) -> str:
+        return self.fingerprint

@@ -3,11 +3,11 @@
 CAPABILITIES: dict[str, frozenset[str]] = {
     "owner": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage",
-        "audit.read", "storage.manage", "workitem.decide",
+        "audit.read", "storage.manage", "workitem.decide", "certificate.manage",
     }),
     "admin": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage",
-        "storage.manage", "workitem.decide",
+        "storage.manage", "workitem.decide", "certificate.manage",
     }),
     "radiologist": frozenset({"hospital.view", "study.read", "report.read", "transfer.manage"}),
     "integrator": frozenset({"hospital.view", "fhir.read", "dicom.store", "node.manage", "transfer.manage", "delivery.manage"}),

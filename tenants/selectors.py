@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from tenants.models import ApiToken, CalledAE, Membership, Tenant
+from tenants.models import ApiToken, Authority, CalledAE, DeviceCertificate, Membership, Tenant
 from tenants.services import token_digest
 
 
@@ -54,8 +54,36 @@ def tenant_of_ae(*, ae_title: str) -> Tenant | None:
     return called.tenant if called else None
 
 
+def tenant_of_certificate(*, fingerprint: str) -> int | None:
+    """The id of the hospital whose authority has issued this client certificate."""
+    found = DeviceCertificate.objects.filter(fingerprint=fingerprint).values_list("tenant_id", flat=True).first()
+    return int(found) if found is not None else None
+
+
+def authorities_version() -> tuple[int, str]:
+    """Changes whenever `authorities_trusted` does: how many, and the newest."""
+    live = Authority.objects.filter(tenant__is_active=True)
+    newest = live.order_by("-created_at", "fingerprint").values_list("fingerprint", flat=True).first()
+    return live.count(), newest or ""
+
+
+def authorities_trusted() -> list[str]:
+    """The certificates of all hospitals' authorities, PEM."""
+    return list(Authority.objects.filter(tenant__is_active=True).order_by("fingerprint").values_list("certificate", flat=True))
+
+
+def authority_of(*, tenant_id: int) -> Authority | None:
+    """The hospital's newest authority, or None while it has none."""
+    return Authority.objects.filter(tenant_id=tenant_id).order_by("-created_at").first()
+
+
 def tenant_ids() -> list[int]:
     return list(Tenant.objects.filter(is_active=True).values_list("id", flat=True))
+
+
+def tenant_ids_all() -> list[int]:
+    """Also of those that are switched off: their secrets are kept too."""
+    return list(Tenant.objects.values_list("id", flat=True))
 
 
 def called_aes(*, tenant_id: int) -> list[str]:

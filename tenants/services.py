@@ -7,7 +7,16 @@ from django.db import transaction
 
 from journal.audit import Actor, audit_record
 from journal.wall.scope import tenant_id_current
-from tenants.models import ApiToken, CalledAE, DuplicatePolicy, Membership, Tenant, User
+from tenants.models import (
+    ApiToken,
+    Authority,
+    CalledAE,
+    DeviceCertificate,
+    DuplicatePolicy,
+    Membership,
+    Tenant,
+    User,
+)
 
 
 def tenant_create(*, slug: str, name: str, time_zone: str, quiet_seconds: int = 60) -> Tenant:
@@ -61,3 +70,13 @@ def duplicate_policy_set(*, policy: str, actor: Actor) -> None:
         audit_record(
             actor=actor, action="hospital.duplicate_policy", object_type="Hospital", object_id=str(tenant_id), detail={"policy": policy},
         )  # fmt: skip
+
+
+def authority_trust(*, tenant_id: int, fingerprint: str, certificate: str) -> None:
+    """Let the TLS listener trust this authority of a hospital. `certificate` is PEM."""
+    Authority.objects.create(tenant_id=tenant_id, fingerprint=fingerprint, certificate=certificate)
+
+
+def certificate_place(*, tenant_id: int, fingerprint: str) -> None:
+    """Enter an issued certificate into the directory."""
+    DeviceCertificate.objects.create(tenant_id=tenant_id, fingerprint=fingerprint)

@@ -44,6 +44,14 @@ def _fresh_cache() -> None:
     cache.clear()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _short_keys() -> None:
+    """Keys of 2048 bits: made in a third of the time, and still what devices have. One test looks at the real size."""
+    from imaging.certificates import authority
+
+    authority.RSA_BITS = 2048
+
+
 @dataclass
 class Hospital:
     tenant: Any

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from imaging.api.base import StrictSerializer
+from imaging.certificates.authority import MAX_REQUEST_CHARS
 from imaging.models import Node, Transfer
 from imaging.nodes import MAX_ADDRESSES, SERVICES, services_of
 from imaging.scu.query import LIMIT
@@ -31,6 +32,10 @@ class NodeSerializer(StrictSerializer):
     host = serializers.CharField(max_length=255, allow_blank=True, required=False, help_text="where it listens")
     port = serializers.IntegerField(min_value=1, max_value=65535, allow_null=True, required=False)
     uses_tls = serializers.BooleanField(required=False, help_text="whether we call it over TLS")
+    tls_certificate = serializers.CharField(
+        max_length=MAX_REQUEST_CHARS, allow_blank=True, required=False,
+        help_text="PEM: the only certificate it may show when we call it; empty: one of an authority that we trust",
+    )  # fmt: skip
     services = serializers.ListField(
         child=serializers.ChoiceField(choices=SERVICES), max_length=len(SERVICES), required=False,
         help_text="what it may ask us for; a new node may store, one without any is not let in",
@@ -46,6 +51,7 @@ class NodeSerializer(StrictSerializer):
         return {
             "id": str(instance.id), "ae_title": instance.ae_title, "description": instance.description,
             "addresses": instance.addresses, "host": instance.host, "port": instance.port, "uses_tls": instance.uses_tls,
+            "tls_certificate": instance.tls_certificate,
             "services": sorted(services_of(instance)), "retrieve_by": instance.retrieve_by,
             "is_asked_for_priors": instance.is_asked_for_priors, "priors_count": instance.priors_count,
             "priors_years": instance.priors_years, "last_check": instance.last_check, "checked_at": instance.checked_at,

@@ -1,10 +1,11 @@
 """Under /t/<slug>/api/v1/."""
 
-from django.urls import path
+from django.urls import include, path
 
 from imaging.api import views
 
 urlpatterns = [
+    path("", include("imaging.api.certificate_urls")),
     path("nodes", views.NodesView.as_view(), name="api-nodes"),
     path("nodes/<int:node_id>", views.NodeView.as_view(), name="api-node"),
     path("nodes/<int:node_id>/check", views.NodeCheckView.as_view(), name="api-node-check"),

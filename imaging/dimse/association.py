@@ -17,11 +17,14 @@ logger = logging.getLogger(__name__)
 class ServedAssociation:
     """An association from hand-over to end."""
 
-    def __init__(self, sock: socket.socket, *, admission: Admission, services: Services, limits: AssociationLimits) -> None:
+    def __init__(
+        self, sock: socket.socket, *, admission: Admission, services: Services, limits: AssociationLimits,
+        wire: AssociationWire | None = None,
+    ) -> None:
         self.admission = admission
         self._sock = sock
         self._services, self._limits = services, limits
-        self._wire = AssociationWire(sock, admission=admission, services=services, limits=limits)
+        self._wire = wire or AssociationWire(sock, admission=admission, services=services, limits=limits)
 
     def serve(self) -> None:
         """Serve to the end, then report the outcome once, whatever happened."""

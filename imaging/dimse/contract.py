@@ -19,6 +19,23 @@ class Admission:
     address: str = ""
     services: frozenset[str] = frozenset({"store"})  # of imaging.nodes.SERVICES: what this peer may ask for
 
+    @property
+    def key(self) -> int:
+        return self.association_id
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """A connection to the TLS port: who it is will be known when hands are shaken."""
+
+    number: int
+    address: str
+
+    @property
+    def key(self) -> int:
+        """Never that of an admission."""
+        return -self.number
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -32,6 +49,7 @@ class Refusal:
 
 CALLED_AE_UNKNOWN = (1, 1, 7)
 CALLING_AE_UNKNOWN = (1, 1, 3)
+NO_REASON = (1, 1, 1)
 TEMPORARY_CONGESTION = (2, 3, 1)
 LOCAL_LIMIT_EXCEEDED = (2, 3, 2)
 
@@ -45,9 +63,18 @@ class StoreAnswer:
 
 
 class Admit(Protocol):
-    """Asked once for every association request, on a thread that may wait for a database."""
+    """Asked once for every association request, on a thread that may wait for a database.
 
-    def __call__(self, *, called_ae: str, calling_ae: str, address: str) -> Admission | Refusal: ...
+    `certificate` is given for TLS: the fingerprint (SHA-256, hex) of a client certificate of one of the trusted authorities.
+    """
+
+    def __call__(self, *, called_ae: str, calling_ae: str, address: str, certificate: str = "") -> Admission | Refusal: ...
+
+
+class Refused(Protocol):
+    """Told of a request that the door has refused by itself, so that its hospital sees the reason."""
+
+    def __call__(self, *, called_ae: str, calling_ae: str, address: str, reason: str) -> object: ...
 
 
 class StoreRefused(Exception):
@@ -171,6 +198,9 @@ class Services:
     # without these two, query and retrieve are not offered
     find: Find | None = None
     retrieve: Retrieve | None = None
+    # without it there is no TLS port; asked for each connection, and may answer with the context it had before
+    secure: Callable[[], SSLContext] | None = None
+    refused: Refused | None = None
     # what pynetdicom serves: SOP classes offered for it, and (event, handler) pairs for its association
     others: frozenset[str] = frozenset()
     handlers: Callable[["Admission"], Sequence[tuple[Any, Callable[..., Any]]]] | None = None
@@ -192,6 +222,8 @@ class DoorLimits:
     waiting: int = 512
     waiting_per_address: int = 128  # a hospital behind one address opens dozens at once
     admitting: int = 8  # admissions asked for at the same time
+    handshakes: int = 256  # TLS, under way: each costs a receiver one thread
+    handshakes_per_address: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +236,7 @@ class AssociationLimits:
     association_seconds: float = 8 * 3600.0
     send_seconds: float = 30.0
     object_bytes: int = 4 << 30
-    request_seconds: float = 5.0  # the A-ASSOCIATE-RQ, where the front door could not look at it (TLS)
+    handshake_seconds: float = 5.0  # TLS, from the hand-over to its end
+    request_seconds: float = 5.0  # then the whole A-ASSOCIATE-RQ, which the front door could not look at
     connect_seconds: float = 10.0  # to the destination of a C-MOVE, its A-ASSOCIATE-AC included
     response_seconds: float = 60.0  # a C-STORE-RSP to what we send

@@ -24,6 +24,7 @@ _HEAD = struct.Struct(">BxI")
 _SMALLEST_REQUEST = 68  # the fixed fields alone
 
 HandOver = Callable[[socket.socket, str, Admission], None]
+Refuse = Callable[[socket.socket, str, str, str], Refusal | None]  # called AE, calling AE, address
 
 
 class PortTakenError(OSError):
@@ -40,15 +41,20 @@ class _Waiting:
 class FrontDoor:
     """One selector loop; admissions run beside it on a few threads, so that a slow one holds up nobody else."""
 
-    def __init__(self, host: str, port: int, *, admit: Admit, hand_over: HandOver, limits: DoorLimits) -> None:
+    variable = "MEDHUB_DIMSE_PORT"
+
+    def __init__(
+        self, host: str, port: int, *, admit: Admit, hand_over: HandOver, limits: DoorLimits, refuse: Refuse | None = None,
+    ) -> None:
         self._admit = admit
+        self._refuse = refuse
         self._hand_over = hand_over
         self._limits = limits
         self._waiting: dict[socket.socket, _Waiting] = {}
         self._per_address: Counter[str] = Counter()
         self._selector = selectors.DefaultSelector()
         self._is_open = True
-        self._listening = _bound(host, port)
+        self._listening = _bound(host, port, self.variable)
         self.port: int = self._listening.getsockname()[1]
         self._wake_in, self._wake_out = socket.socketpair()
         self._pool = ThreadPoolExecutor(limits.admitting, thread_name_prefix="dimse-admit")
@@ -132,15 +138,24 @@ class FrontDoor:
         if len(seen) < waiting.needed:
             self._drop(sock)  # SO_RCVLOWAT woke us with less: the peer has closed
             return
-        kind, length = _HEAD.unpack_from(seen)
-        if kind != 1 or not _SMALLEST_REQUEST <= length <= self._limits.request_bytes:
+        whole = self._measure(seen)
+        if not whole:
             self._drop(sock)
-        elif len(seen) < _HEAD.size + length:
-            waiting.needed = _HEAD.size + length
+        elif len(seen) < whole:
+            waiting.needed = whole
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, waiting.needed)
         else:
             self._forget(sock)
-            self._pool.submit(self._decide, sock, waiting.address, seen[: _HEAD.size + length])
+            self._pass(sock, waiting.address, seen[:whole])
+
+    def _measure(self, seen: bytes) -> int:
+        """How long the first message is, by its head; 0 for what is none."""
+        kind, length = _HEAD.unpack_from(seen)
+        is_one = kind == 1 and _SMALLEST_REQUEST <= length <= self._limits.request_bytes
+        return _HEAD.size + length if is_one else 0
+
+    def _pass(self, sock: socket.socket, address: str, request: bytes) -> None:
+        self._pool.submit(self._decide, sock, address, request)
 
     def _forget(self, sock: socket.socket) -> None:
         waiting = self._waiting.pop(sock, None)
@@ -159,7 +174,8 @@ class FrontDoor:
     def _decide(self, sock: socket.socket, address: str, request: bytes) -> None:
         called_ae, calling_ae = titles_read(request)
         try:
-            answer = self._admit(called_ae=called_ae, calling_ae=calling_ae, address=address)
+            refused = self._refuse(sock, called_ae, calling_ae, address) if self._refuse is not None else None
+            answer = refused or self._admit(called_ae=called_ae, calling_ae=calling_ae, address=address)
         except Exception:
             logger.exception("dimse admission failed")
             answer = Refusal(*TEMPORARY_CONGESTION, "the admission failed on our side")
@@ -187,11 +203,11 @@ def _reject(sock: socket.socket, refusal: Refusal, request_bytes: int) -> None:
     sock.close()
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int, variable: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise PortTakenError(
-            error.errno, f"DIMSE cannot listen on {host}:{port} ({error.strerror}); MEDHUB_DIMSE_PORT sets the port",
+            error.errno, f"DIMSE cannot listen on {host}:{port} ({error.strerror}); {variable} sets the port",
         ) from None

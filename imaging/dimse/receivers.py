@@ -10,17 +10,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-from imaging.dimse.contract import Admission, AssociationLimits, Services
+from imaging.dimse.contract import Admission, AssociationLimits, Knock, Refusal, Services
 from imaging.dimse.process import MESSAGE_BYTES, admission_dump
-from imaging.dimse.receiver import ABORT_SECONDS, OnEnd
+from imaging.dimse.receiver import ABORT_SECONDS, Ask, OnEnd
 
 logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 0.5
 START_SECONDS = 60.0
+ASKING = 8  # admissions of TLS associations at the same time
 
 
 class NoReceiverError(OSError):
@@ -32,7 +34,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     channel: socket.socket
     is_ready: bool = False
-    admissions: dict[int, Admission] = field(default_factory=dict)
+    taken: dict[int, Admission | Knock] = field(default_factory=dict)  # by their keys
 
 
 class ReceiverPool:
@@ -40,7 +42,9 @@ class ReceiverPool:
 
     def __init__(
         self, count: int, *, paths: Mapping[str, str], services: Services, limits: AssociationLimits, on_end: OnEnd,
+        ask: Ask | None = None,
     ) -> None:
+        self._ask, self._asking = ask, ThreadPoolExecutor(ASKING, thread_name_prefix="dimse-ask")
         self._count, self._paths, self._services, self._limits, self._on_end = count, dict(paths), services, limits, on_end
         self._lock = threading.Lock()
         self._ready = threading.Condition(self._lock)
@@ -58,21 +62,27 @@ class ReceiverPool:
 
     def take(self, sock: socket.socket, admission: Admission) -> None:
         """Hand a descriptor to the least busy receiver; ours is closed. Raises NoReceiverError."""
-        message = json.dumps({"admission": admission_dump(admission)}).encode()
+        self._hand(sock, admission, json.dumps({"admission": admission_dump(admission)}).encode())
+
+    def knock(self, sock: socket.socket, knock: Knock) -> None:
+        """As `take`, for one that hands must be shaken with first. Raises NoReceiverError."""
+        self._hand(sock, knock, json.dumps({"knock": asdict(knock)}).encode())
+
+    def _hand(self, sock: socket.socket, taken: Admission | Knock, message: bytes) -> None:
         tried: set[int] = set()
         while True:
             with self._lock:
                 able = [child for child in self._children.values() if child.is_ready and id(child) not in tried]
                 if not able:
                     raise NoReceiverError("no receiver process takes this association")
-                child = min(able, key=lambda able_child: len(able_child.admissions))
-                child.admissions[admission.association_id] = admission
+                child = min(able, key=lambda able_child: len(able_child.taken))
+                child.taken[taken.key] = taken
             try:
                 socket.send_fds(child.channel, [message], [sock.fileno()])
             except OSError:
                 tried.add(id(child))
                 with self._lock:
-                    if child.admissions.pop(admission.association_id, None) is None:
+                    if child.taken.pop(taken.key, None) is None:
                         return  # its end has been told by who noticed that the child died
                 continue
             sock.close()
@@ -81,6 +91,7 @@ class ReceiverPool:
     def stop(self, timeout: float) -> None:
         """Let open associations finish for `timeout` seconds, then abort them; a receiver that stays longer is killed."""
         self._stopping.set()
+        self._asking.shutdown(wait=False, cancel_futures=True)
         children = list(self._children.values())
         for child in children:
             with suppress(OSError):
@@ -126,11 +137,11 @@ class ReceiverPool:
             status = child.process.wait()
             with self._lock:
                 child.is_ready = False
-                lost, child.admissions = list(child.admissions.values()), {}
+                lost, child.taken = list(child.taken.values()), {}
             if not self._stopping.is_set():
                 logger.error("dimse: a receiver ended (%s) with %s associations; another one starts", status, len(lost))
-            for admission in lost:
-                self._lost(admission)
+            for one in lost:
+                self._lost(one)
             if self._stopping.wait(RESTART_SECONDS):
                 return
             child.channel.close()
@@ -150,13 +161,47 @@ class ReceiverPool:
                 with self._ready:
                     child.is_ready = True
                     self._ready.notify_all()
+            elif "ask" in said:
+                self._asking.submit(self._answer, child, said["ask"])
             elif "ended" in said:
                 with self._lock:
-                    admission = child.admissions.pop(said["ended"], None)
-                if admission is not None:
-                    self._on_end(admission)
+                    ended = child.taken.pop(said["ended"], None)
+                if ended is not None:
+                    self._on_end(ended)
 
-    def _lost(self, admission: Admission) -> None:
+    def _answer(self, child: _Child, asked: dict[str, str]) -> None:
+        """Admit the one behind a knock, or not; from now on its books are those of an association."""
+        key = int(asked["key"])
+        with self._lock:
+            knock = child.taken.get(key)
+        if not isinstance(knock, Knock) or self._ask is None:
+            return
+        answer = self._ask(knock, asked["called"], asked["calling"], asked["certificate"])
+        if isinstance(answer, Refusal):
+            self._say(child, {"answer": key, "refusal": asdict(answer)})
+            return
+        with self._lock:
+            is_there = child.taken.pop(key, None) is not None
+            if is_there:
+                child.taken[answer.key] = answer
+        # a receiver that has died since is told of as lost by who noticed, one that forgot the knock has no other end to tell
+        if not is_there or not self._say(child, {"answer": key, "admission": admission_dump(answer)}):
+            with self._lock:
+                is_ours = not is_there or child.taken.pop(answer.key, None) is not None
+            if is_ours:
+                self._lost(answer)
+
+    def _say(self, child: _Child, message: dict[str, object]) -> bool:
+        try:
+            child.channel.send(json.dumps(message).encode())
+        except OSError:
+            return False
+        return True
+
+    def _lost(self, admission: Admission | Knock) -> None:
+        if isinstance(admission, Knock):
+            self._on_end(admission)
+            return
         try:
             self._services.ended(admission=admission, outcome="lost", stored=0)
         except Exception:

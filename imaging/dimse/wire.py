@@ -68,12 +68,15 @@ class AssociationWire:
         self._start = self._end = 0
         self._opened_at = self._heard_at = monotonic()
         self._pdu_at: float | None = None
-        sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # kernel time-outs instead of settimeout(): no extra poll for every recv
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(WAIT_SECONDS))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(limits.send_seconds))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Kernel time-outs instead of settimeout(): no extra poll for every recv."""
+        self.socket.setblocking(True)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(WAIT_SECONDS))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._limits.send_seconds))
 
     # life
 
@@ -114,6 +117,11 @@ class AssociationWire:
         self.hang_up()
 
     # reading
+
+    def put(self, data: bytes) -> None:
+        """What was read before: the request, where somebody had to look at it."""
+        self._buffer[self._end : self._end + len(data)] = data
+        self._end += len(data)
 
     def fill(self, *, may_wait: bool) -> bool:
         """Take what has come; with `may_wait` wait for it a moment. False when nothing came."""

@@ -14,6 +14,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
+from imaging.certificates.contexts import client_context
 from imaging.dimse.associate import REFUSAL_REASONS
 from imaging.dimse.contexts import STUDY_ROOT
 from imaging.models import Node
@@ -71,12 +72,8 @@ def peer_of(node: Node) -> Peer:
 
 
 def tls_context(*, node: Node) -> ssl.SSLContext | None:
-    """How we call this node over TLS; None for one that is called in the clear. Verifies by the system's trust."""
-    if not node.uses_tls:
-        return None
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    """How we call this node over TLS; None for one that is called in the clear."""
+    return client_context(tenant_id=int(node.tenant_id), node=node) if node.uses_tls else None
 
 
 def address_of(peer: Peer) -> str:

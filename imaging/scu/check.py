@@ -97,6 +97,7 @@ def _tls(sock: socket.socket, context: ssl.SSLContext, host: str) -> str:
         with context.wrap_socket(sock, server_hostname=host) as secured:
             words = f"{secured.version()}, {(secured.cipher() or ('?',))[0]}"
             with suppress(OSError):
+                secured.settimeout(0)  # our goodbye; a node that waits for an association never says its own
                 secured.unwrap()
             return words
     except ssl.SSLCertVerificationError as error:

@@ -25,7 +25,8 @@ def hospital(request: HospitalRequest) -> HttpResponse:
     if context["is_manager"]:
         base = request.build_absolute_uri(f"/t/{request.tenant.slug}")
         context |= {
-            "called": called_aes(tenant_id=request.tenant.id), "port": settings.MEDHUB_DIMSE_PORT, "host": request.get_host().split(":")[0],
+            "called": called_aes(tenant_id=request.tenant.id), "port": settings.MEDHUB_DIMSE_PORT,
+            "secure_port": settings.MEDHUB_DIMSE_TLS_PORT, "host": request.get_host().split(":")[0],
             "fhir": f"{base}/fhir/r4", "dicomweb": f"{base}/dicomweb", "nodes": nodes(), "rules": rules(),
             "associations": [
                 (row, StateWords(OUTCOMES.get(row.outcome, "note"), row.outcome, row.reason))

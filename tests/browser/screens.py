@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 from imaging.models import Node
 from tenants.models import Membership
-from tests.browser import scenes, ward
+from tests.browser import scenes, tls_scenes, ward
 from tests.browser.conftest import Visitor, context_of, portal_serve, visitor_of
 from tests.conftest import PASSWORD, Hospital
 from tests.quantify.serving import KEY, QuantifyServer
@@ -98,7 +98,9 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
     Membership.objects.create(tenant=st_olaf.tenant, user=mercy.member("radiologist"), role="radiologist")
     Membership.objects.create(tenant=st_olaf.tenant, user=mercy.member("admin"), role="admin")
     with mercy.scope():
-        node = scenes.nodes_make(mercy).id
+        first = scenes.nodes_make(mercy)
+        tls_scenes.certificates_make(first)
+        node = first.id
     with st_olaf.scope():
         Node.objects.all().delete()
     lines: list[str] = []
@@ -120,6 +122,8 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
         ("admin", {
             "nodes": lambda v: v.open(f"{at}/nodes"), "node": lambda v: v.open(f"{at}/nodes/{node}"),
             "node-form": lambda v: v.open(f"{at}/nodes/{node}/edit"), "nodes-empty": lambda v: v.open(f"/t/{st_olaf.slug}/nodes"),
+            "certificates": lambda v: v.open(f"{at}/certificates"),
+            "certificates-empty": lambda v: v.open(f"/t/{st_olaf.slug}/certificates"), "certificate-made": lambda v: _key_made(v, at),
         }),
         ("admin", {
             "hospital": lambda v: v.open(f"{at}/"), "attention": lambda v: (ward.trouble(mercy), v.open(f"{at}/attention")),
@@ -139,6 +143,15 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
         lines += picture(visitor, "attention-empty")
     with capsys.disabled():
         print("", *lines, sep="\n")  # noqa: T201 what `make screens` is asked for
+
+
+def _key_made(visitor: Visitor, at: str) -> None:
+    visitor.open(f"{at}/certificates")
+    visitor.page.locator("#make_name").fill("CT 7")
+    visitor.page.get_by_role("button", name="Make a key").click()
+    visitor.page.get_by_role("heading", name="Key and certificate of CT 7").wait_for()
+    # a real key: not for a picture that is kept
+    visitor.page.evaluate("() => { const box = document.querySelector('#pem'); box.value = box.value.replace(/^[^-]+$/gm, '(base64)'); }")
 
 
 def _wrong_password(visitor: Visitor) -> None:

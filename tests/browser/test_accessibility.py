@@ -11,7 +11,7 @@ from ai.models import Job
 from imaging.models import Association, WorkItem
 from journal.models import Delivery
 from journal.outbox import event_publish
-from tests.browser import scenes
+from tests.browser import scenes, tls_scenes
 from tests.browser.conftest import Visitor
 from tests.conftest import Hospital
 from tests.dicom_files import part10
@@ -38,6 +38,7 @@ PAGES = {
     "workitem": ("admin", "/t/{slug}/attention/items/{item}"),
     "nodes": ("admin", "/t/{slug}/nodes"),
     "node": ("admin", "/t/{slug}/nodes/{node}"),
+    "certificates": ("admin", "/t/{slug}/certificates"),
     "node-new": ("admin", "/t/{slug}/nodes/new"),
     "403": ("radiologist", "/t/{slug}/attention"),
     "404": ("radiologist", "/t/{slug}/nothing"),
@@ -74,6 +75,7 @@ def places(clinic: Hospital) -> dict[str, str]:
         event_publish(name="study.changed", ids={"study_id": study.id, "version": 1})
         Delivery.objects.update(state=Delivery.State.DEAD, due_at=None, last_error="OperationalError", attempts=8)
         node = scenes.nodes_make(clinic)
+        tls_scenes.certificates_make(node)
     scenes.doubts_make(clinic, study)
     return {"item": str(item.id), "node": str(node.id), "slug": clinic.slug, "study": str(study.uuid), "receiving": str(receiving.uuid)}
 

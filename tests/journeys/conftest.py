@@ -28,7 +28,7 @@ WAIT_SECONDS = 60
 
 
 def free_ports() -> Ports:
-    probes = [socket.socket() for _ in range(3)]
+    probes = [socket.socket() for _ in range(4)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
     ports = Ports(*(probe.getsockname()[1] for probe in probes))

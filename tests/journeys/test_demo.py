@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from medhub.stack import ROOT
+from medhub.stack import PORT_VARIABLES, ROOT
 from tests.journeys.conftest import free_ports, is_root
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("demo")]
@@ -30,7 +30,7 @@ class DemoFolder:
         self.home = home
         self.started: list[subprocess.Popen[str]] = []
         ports = free_ports()
-        names = {"MEDHUB_HTTP_PORT": ports.http, "MEDHUB_DIMSE_PORT": ports.dimse, "MEDHUB_QUANTIFY_PORT": ports.quantify}
+        names = {variable: getattr(ports, name) for name, variable in PORT_VARIABLES.items()}
         keep = {"PATH", "HOME", "LANG", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
         self.environment = {k: v for k, v in os.environ.items() if k in keep}
         self.environment |= {"MEDHUB_HOME": str(home), **{name: str(port) for name, port in names.items()}}

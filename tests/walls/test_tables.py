@@ -5,7 +5,18 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from django.utils import timezone
 
 from ai.models import Connection, Job
-from imaging.models import CommitmentRequest, Instance, Node, Patient, Series, Study, Transfer, Upload, WorkItem
+from imaging.models import (
+    Certificate,
+    CommitmentRequest,
+    Instance,
+    Node,
+    Patient,
+    Series,
+    Study,
+    Transfer,
+    Upload,
+    WorkItem,
+)
 from journal.audit import Actor, audit_record
 from journal.models import AuditEvent, Delivery, OutboxEvent
 from journal.outbox import event_publish
@@ -23,8 +34,8 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
 """
 SWEPT = {
-    "imaging_study", "imaging_transfer", "imaging_commitmentrequest", "imaging_upload", "imaging_scrub", "imaging_workitem", "ai_job",
-    "journal_delivery",
+    "imaging_study", "imaging_transfer", "imaging_certificate", "imaging_commitmentrequest", "imaging_upload", "imaging_scrub",
+    "imaging_workitem", "ai_job", "journal_delivery",
 }  # fmt: skip
 
 
@@ -195,6 +206,10 @@ def test_each_sweep_sees_two_hospitals_and_nothing_else(two) -> None:
             Transfer.objects.create(
                 kind="pull", node_ae="PACS", unique_on="x", created_at=timezone.now(), changed_at=timezone.now(), due_at=timezone.now()
             )
+            Certificate.objects.create(
+                kind="made", name="x", fingerprint=f"{hospital.tenant.id:064x}", not_before=timezone.now(), not_after=timezone.now(),
+                created_at=timezone.now(), due_at=timezone.now(),
+            )  # fmt: skip
             CommitmentRequest.objects.create(
                 node_ae="CT", called_ae="US", transaction_uid="1.2", digest="x", created_at=timezone.now(), due_at=timezone.now()
             )

@@ -1,9 +1,11 @@
 """Every address x hospital x role. An address that is not in the matrix fails the suite."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from imaging.certificates.services import certificate_sign
 from imaging.models import CommitmentRequest, Node, Series, Study, Transfer, WorkItem
 from journal.wall.scope import tenant_scope
 from portal import urls
@@ -11,6 +13,7 @@ from tenants.permissions import CAPABILITIES, is_allowed
 from tests import house
 from tests.conftest import PASSWORD
 from tests.dicom_files import ct_slice, series_of
+from tests.imaging.tls_peers import ACTOR, request_make
 
 pytestmark = pytest.mark.database
 
@@ -35,6 +38,13 @@ PAGES = {
     "transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
     "transfer-retry": ("POST", ("transfer_id",), "transfer.manage"),
     "node-delete": ("POST", ("node_id",), "node.manage"),
+    "certificates": ("GET", (), "node.manage"),
+    "certificate-sign": ("POST", (), "certificate.manage"),
+    "certificate-make": ("POST", (), "certificate.manage"),
+    "certificates-trust": ("GET", (), "node.manage"),
+    "certificates-revoked": ("GET", (), "node.manage"),
+    "certificate-file": ("GET", ("certificate_id",), "node.manage"),
+    "certificate-revoke": ("POST", ("certificate_id",), "certificate.manage"),
     "attention": ("GET", (), "delivery.manage"),
     "letter-resend": ("POST", ("delivery_id",), "delivery.manage"),
     "job-resend": ("POST", ("job_id",), "delivery.manage"),
@@ -58,6 +68,12 @@ MACHINES = {
     "api-node": ("GET", ("node_id",), "transfer.manage"),
     "api-node-check": ("POST", ("node_id",), "node.manage"),
     "api-node-query": ("POST", ("node_id",), "transfer.manage"),
+    "api-certificates": ("GET", (), "node.manage"),
+    "api-certificate-keys": ("POST", (), "certificate.manage"),
+    "api-certificates-trust": ("GET", (), "node.manage"),
+    "api-certificates-revocations": ("GET", (), "node.manage"),
+    "api-certificate": ("GET", ("certificate_id",), "node.manage"),
+    "api-certificate-revoke": ("POST", ("certificate_id",), "certificate.manage"),
     "api-transfers": ("GET", (), "transfer.manage"),
     "api-transfer": ("GET", ("transfer_id",), "transfer.manage"),
     "api-transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
@@ -94,17 +110,19 @@ def study(mercy):
         asked = CommitmentRequest.objects.create(
             node=node, node_ae=node.ae_title, called_ae="US", transaction_uid="1.2", digest="x", created_at=now, state="dead"
         )
-        return Study.objects.get(), Series.objects.get(), node, transfer, asked
+        certificate = certificate_sign(actor=ACTOR, csr=request_make(ec.generate_private_key(ec.SECP256R1())))
+        return Study.objects.get(), Series.objects.get(), node, transfer, asked, certificate
 
 
 def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
-    found, series, node, transfer, asked = study
+    found, series, node, transfer, asked, certificate = study
     with tenant_scope(found.tenant_id):
         item_id = WorkItem.objects.values_list("id", flat=True)[0]
     values = {
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
         "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
+        "certificate_id": certificate.id,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
 
@@ -141,7 +159,7 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
     client.post("/accounts/login/", {"login": f"owner@{olaf.slug}.example", "password": PASSWORD})
     for name, (method, needs, _) in PAGES.items():
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
-        if {"uuid", "item_id", "node_id", "transfer_id", "request_id"} & set(needs):
+        if {"uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id"} & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
     assert client.get("/t/no-such-hospital/worklist").status_code == 404
 
@@ -167,7 +185,7 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
             assert own.status_code == 403, (name, own.status_code)
             continue
         assert own.status_code not in {401, 403, 500}, (name, own.status_code)
-        if {"fhir_id", "study_uid", "item_id", "node_id", "transfer_id"} & set(needs):
+        if {"fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id"} & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
             assert foreign.status_code in {404, 415}, (name, foreign.status_code)
     ApiToken.objects.filter(tenant=mercy.tenant).update(revoked_at="2026-01-01T00:00:00Z")
