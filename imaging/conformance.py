@@ -25,6 +25,7 @@ _LIMITS = {
     "waiting": "connections without a complete request; one more costs the longest waiting",
     "waiting_per_address": "the same, of one address",
     "admitting": "admissions decided at the same time",
+    "handshake_seconds": "a TLS handshake",
     "handshakes": "TLS handshakes under way; one more is closed",
     "handshakes_per_address": "the same, of one address",
     "open_per_address": "associations of one address; one more is rejected, local limit exceeded",

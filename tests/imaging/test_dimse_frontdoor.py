@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -167,8 +168,8 @@ def test_one_hospital_and_one_address_have_their_share_of_associations() -> None
                 assert len(hospital.asked) == asked
                 second.sendall(ECHO)
                 assert status(second) == 0
-            refused = [("refused", 0)] * (asked - 2)
-            assert eventually(lambda: sorted(hospital.outcomes) == sorted([("lost", 0)] * 2 + refused))
+            ended = sorted([("lost", 0)] * 2 + [("refused", 0)] * (asked - 2))
+            assert eventually(partial(lambda expected, seen: sorted(seen) == expected, ended, hospital.outcomes))
             assert "exit 0" in peer("echoscu", listener.port)
 
 
