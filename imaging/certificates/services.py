@@ -180,18 +180,18 @@ def certificate_warn(*, certificate_id: int, now: datetime) -> None:
     words = f"ends in less than {due[-1]} days" if due[-1] else "has ended"
     WorkItem.objects.get_or_create(
         kind=WARNING, unique_on=f"{row.id}-{due[-1]}",
-        defaults={
-            "reason": f"the client certificate {row.name} {words}", "key": f"certificate/{row.id}", "created_at": now,
-        },
-    )  # fmt: skip
+        defaults={"reason": f"the client certificate {row.name} {words}", "created_at": now},
+    )
     later = [days for days in WARN_DAYS if days < due[-1]]
     row.due_at = row.not_after - timedelta(days=later[0]) if later else None
     row.save(update_fields=["due_at"])
 
 
 def _warnings_resolve(ids: Iterable[int]) -> None:
-    keys = [f"certificate/{found}" for found in ids]
-    WorkItem.objects.filter(kind=WARNING, key__in=keys, resolved_at=None).update(resolved_at=timezone.now())
+    about = [f"{found}-{days}" for found in ids for days in WARN_DAYS]
+    WorkItem.objects.filter(kind=WARNING, unique_on__in=about, resolved_at=None).update(
+        resolved_at=timezone.now(), resolution="obsolete", resolved_by="system:certificates"
+    )
 
 
 def secrets_rotate() -> int:

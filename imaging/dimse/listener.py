@@ -33,6 +33,14 @@ logger = logging.getLogger(__name__)
 PLAIN_ON_PUBLIC = "not encrypted, on a public address: use TLS"
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.split("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def is_public(address: str) -> bool:
     """May anybody on the internet send to this address of ours? IPv4 in IPv6 counts as IPv4."""
     ip = ipaddress.ip_address(address.split("%")[0])
@@ -104,6 +112,8 @@ class Listener:
         for door in self._doors():
             door.start()
         logger.info("DIMSE listening on port %s, TLS %s", self.port or "-", self.secure_port or "-")
+        if self._door is not None and self._is_refused is not None and _is_address(self._host) and self._is_refused(self._host):
+            logger.warning("DIMSE: %s is public: plain associations are refused there (MEDHUB_DIMSE_PLAIN_PUBLIC)", self._host)
 
     def stop(self, timeout: float) -> None:
         """Accept nobody any more, let open associations finish for `timeout` seconds, then abort them."""

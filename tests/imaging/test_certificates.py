@@ -262,6 +262,26 @@ def test_warnings_at_60_and_14_days(mercy) -> None:
         assert warnings(mercy) == []
 
 
+def test_the_warning_is_an_item_that_can_be_closed(mercy, client) -> None:
+    """"beat task -> attention item in the portal": listed, opened, closed, and not made again for the same span."""
+    row = sign(mercy, request_make(key(), name="CT 7"))
+    with mercy.scope():
+        Certificate.objects.filter(id=row.id).update(not_after=timezone.now() + timedelta(days=10), due_at=timezone.now())
+    warn(mercy, row)
+    mercy.member("admin")
+    client.post("/accounts/login/", {"login": f"admin@{mercy.slug}.example", "password": PASSWORD})
+    assert "the client certificate CT 7 ends in less than 14 days" in client.get(f"/t/{mercy.slug}/attention").content.decode()
+    with mercy.scope():
+        item = WorkItem.objects.get()
+    page = client.get(f"/t/{mercy.slug}/attention/items/{item.id}")
+    assert "Certificate ends" in page.content.decode()
+    assert client.post(f"/t/{mercy.slug}/attention/items/{item.id}/decide", {"action": "dismiss"}).status_code == 302
+    with mercy.scope():
+        Certificate.objects.filter(id=row.id).update(due_at=timezone.now())
+    warn(mercy, row)
+    assert warnings(mercy) == []
+
+
 def test_a_newer_certificate_of_the_node_ends_the_warning(mercy) -> None:
     """Names may change: what counts is the node that it is bound to."""
     with mercy.scope():
