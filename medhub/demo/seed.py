@@ -78,7 +78,6 @@ def hospital_facts(hospital: DemoHospital, *, token: str, ports: Ports) -> dict[
             "host": "127.0.0.1", "port": ports.dimse, "called_ae": hospital.called_ae,
             "calling_ae": hospital.calling_ae,
         },
-        "dimse_tls": {"host": "127.0.0.1", "port": ports.dimse_tls, "certificates": f"{base}/certificates"},
         "token": token,
         "users": [{"email": f"{role}@{hospital.slug}.example", "password": PASSWORD, "role": role} for role in Role.values],
     }  # fmt: skip
