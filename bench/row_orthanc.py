@@ -9,16 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+
 from bench.context import Bench
 from bench.environment import MOVE_PORT
-from bench.figures import Figure, Outcome, paired_ratios
+from bench.figures import Figure, Outcome, paired_ratios, percentile
 from bench.house import Hospital, hospital_make, wait
 from bench.memory import pages_drop, private_bytes
 from bench.peer_orthanc import data_make, harness, missing, orthanc
+from imaging.dimse.contexts import STUDY_ROOT
 from imaging.inbox import inbox_watermark
 from imaging.models import StorageUse
 from imaging.nodes import node_add
 
+INFIXES = [f"{a}{b}{c}" for a in "QXZ" for b in "QXJ" for c in "QXZVW"]  # hardly in any name: the scan, not the answers
+STUDY_FIND = f"{STUDY_ROOT}.1"
 STUDIES, PER_COPY = 18_000, 2_000
 # task of the harness, metric, whether more is better, words, and the key that a goal is judged by
 TASKS = (
@@ -80,6 +86,7 @@ def orthanc_measure(bench: Bench) -> Outcome:
         _fill(bench, sides)
         for task, metric, is_more_better, words, key in TASKS:
             _row(bench, sides, outcome, task=task, metric=metric, is_more_better=is_more_better, words=words, key=key)
+        _infix(sides, outcome)
         _stock(bench, sides, outcome)
     receivers = _receivers(bench)
     outcome.figures.append(Figure("memory of a receiver process", [private_bytes(pid) / 1e6 for pid in receivers], "MB"))
@@ -131,6 +138,26 @@ def _all_rows(hospital: Hospital, send: Callable[[], object]) -> float:
     with hospital.scope():
         StorageUse.objects.get()
     return time.monotonic() - began
+
+
+def _infix(sides: _Sides, outcome: Outcome) -> None:
+    """Text in the middle of a name: a bounded scan of the hospital's patients, which no index serves."""
+    entity = AE(ae_title="BENCH")
+    entity.add_requested_context(STUDY_FIND)
+    association = entity.associate(sides.ours["host"], sides.ours["dimse_port"], ae_title=sides.ours["aet"])
+    taken = []
+    for letters in INFIXES:
+        asked = Dataset()
+        asked.QueryRetrieveLevel, asked.PatientName, asked.StudyInstanceUID = "STUDY", f"*{letters}*", ""
+        began = time.perf_counter()
+        for _ in association.send_c_find(asked, STUDY_FIND):
+            pass
+        taken.append(1000 * (time.perf_counter() - began))
+    association.release()
+    outcome.figures += [
+        Figure("C-FIND by letters inside a name, first to last answer", taken, "ms", "few or no matches"),
+        Figure("  95th percentile", [percentile(taken, 0.95)], "ms"),
+    ]
 
 
 def _stock(bench: Bench, sides: _Sides, outcome: Outcome) -> None:

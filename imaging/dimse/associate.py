@@ -144,6 +144,22 @@ def accept_bytes(
     return PDU.pack(ASSOCIATE_AC, len(body)) + body
 
 
+def agreed_bytes(
+    request: AssociateRequest, contexts: Mapping[int, tuple[str, str]], roles: Mapping[str, tuple[bool, bool]]
+) -> bytes:
+    """The request as it would have been, had it asked for just what was agreed: nothing else of the peer's bytes is in it."""
+    proposed = b"".join(
+        _item(0x20, struct.pack(">Bxxx", context_id) + _item(0x30, abstract.encode()) + _item(0x40, syntax.encode()))
+        for context_id, (abstract, syntax) in contexts.items()
+    )
+    given = b"".join(_item(0x54, _count(uid) + _ROLE.pack(*role)) for uid, role in roles.items())
+    body = (
+        struct.pack(">Hxx", 1) + request.encoded[10:_ITEMS] + _item(0x10, APPLICATION_CONTEXT.encode()) + proposed
+        + _item(0x50, b"".join((*_user_items(request.pdu_bytes), given)))
+    )  # fmt: skip
+    return PDU.pack(ASSOCIATE_RQ, len(body)) + body
+
+
 def request_bytes(called_ae: str, calling_ae: str, proposals: Sequence[Proposal], pdu_bytes: int) -> bytes:
     """A-ASSOCIATE-RQ; context ids are 1, 3, 5 ... in the order of the proposals."""
     contexts = b"".join(

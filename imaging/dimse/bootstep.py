@@ -54,7 +54,7 @@ class DimseStep(bootsteps.StartStopStep):
         is_refused = None if paths.pop("plain_public", False) else is_public
         listener = Listener(
             host, port, secure=secure, is_refused=is_refused, services=services_load(paths), paths=paths,
-            receivers=int(paths.pop("receivers", 2)), max_associations=int(paths.pop("max_associations", 64)),
+            receivers=int(paths.pop("receivers", 2)), max_associations=int(paths.pop("max_associations", 256)),
         )  # fmt: skip
         listener.start()
         self._listener = listener

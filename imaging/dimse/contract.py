@@ -224,6 +224,8 @@ class DoorLimits:
     admitting: int = 8  # admissions asked for at the same time
     handshakes: int = 256  # TLS, under way: each costs a receiver one thread
     handshakes_per_address: int = 32
+    open_per_address: int = 96  # associations; behind one address there may be a whole hospital
+    open_per_tenant: int = 96
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The late hand-over: an association that asks for a service of pynetdicom's goes on under pynetdicom (PS3.7 9.1, 10.1).
 
-`association` calls it when `wire` has passed something on. pynetdicom sees the A-ASSOCIATE-RQ again and its A-ASSOCIATE-AC is
+`association` calls it when `wire` has passed something on. pynetdicom sees an A-ASSOCIATE-RQ of what was agreed, and its A-ASSOCIATE-AC is
 swallowed, since the peer has had ours; C-STORE, C-ECHO and queries are still served by the wire beside it.
 """
 
@@ -14,7 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
-from imaging.dimse.associate import ABORT, ASSOCIATE_AC
+from imaging.dimse.associate import ABORT, ASSOCIATE_AC, agreed_bytes
 from imaging.dimse.contract import Admission, AssociationLimits, Services
 from imaging.dimse.inquiries import WireGone
 from imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -33,7 +33,7 @@ class Tap(AssociationSocket):
     def __init__(self, assoc: Association, wire: "AssociationWire") -> None:
         super().__init__(assoc, client_socket=wire.socket)
         self._wire = wire
-        self._replay = bytearray(wire.request.encoded)
+        self._replay = bytearray(agreed_bytes(wire.request, wire.agreement.contexts, wire.agreement.roles))
         self._is_established = False
 
     @property

@@ -64,7 +64,7 @@ class Listener:
         services: Services,
         receivers: int = 0,
         paths: Mapping[str, str] | None = None,
-        max_associations: int = 64,
+        max_associations: int = 256,
         door_limits: DoorLimits | None = None,
         limits: AssociationLimits | None = None,
     ) -> None:
@@ -76,6 +76,7 @@ class Listener:
         limits = limits or AssociationLimits()
         self._lock = threading.Lock()
         self._taken = 0  # open, or being admitted
+        self._open: Counter[str | int] = Counter()  # the same by address and by tenant
         self._knocking: Counter[str] = Counter()  # TLS, before admission, by address
         self._numbers = itertools.count(1)
         self.receivers: Receiver | ReceiverPool
@@ -165,25 +166,46 @@ class Listener:
 
     def _admit(self, *, called_ae: str, calling_ae: str, address: str, **secured: str) -> Admission | Refusal:
         with self._lock:
-            if self._taken >= self._max_associations:
+            if self._taken >= self._max_associations or self._open[address] >= self._door_limits.open_per_address:
                 return Refusal(*LOCAL_LIMIT_EXCEEDED, "too many associations are open")
             self._taken += 1
+            self._open[address] += 1
         answer: Admission | Refusal | None = None
         try:
             answer = self._services.admit(called_ae=called_ae, calling_ae=calling_ae, address=address, **secured)
-            return answer
         finally:
             if not isinstance(answer, Admission):
-                self._give_back()
+                self._give_back_place(address)
+        if isinstance(answer, Admission) and not self._is_tenant_counted(answer):
+            self._give_back_place(address)
+            self._services.ended(admission=answer, outcome="refused", stored=0)
+            return Refusal(*LOCAL_LIMIT_EXCEEDED, "too many associations of this hospital are open")
+        return answer
 
-    def _give_back(self, ended: Admission | Knock | None = None) -> None:
+    def _is_tenant_counted(self, admission: Admission) -> bool:
+        """One hospital's devices, however many, leave room for the others'."""
         with self._lock:
-            if not isinstance(ended, Knock):
-                self._taken -= 1
-                return
+            if self._open[admission.tenant_id] >= self._door_limits.open_per_tenant:
+                return False
+            self._open[admission.tenant_id] += 1
+            return True
+
+    def _give_back(self, ended: Admission | Knock) -> None:
+        if isinstance(ended, Admission):
+            self._give_back_place(ended.address, ended.tenant_id)
+            return
+        with self._lock:
             self._knocking[ended.address] -= 1
             if self._knocking[ended.address] <= 0:
                 del self._knocking[ended.address]
+
+    def _give_back_place(self, *whose: str | int) -> None:
+        with self._lock:
+            self._taken -= 1
+            for name in whose:
+                self._open[name] -= 1
+                if self._open[name] <= 0:
+                    del self._open[name]
 
     def _hand_over(self, sock: socket.socket, _address: str, admission: Admission) -> None:
         try:
@@ -192,7 +214,7 @@ class Listener:
             # no receiver: the peer sees the connection close, and its books are closed
             logger.exception("dimse: association not served, trace %s", admission.trace_id)
             sock.close()
-            self._give_back()
+            self._give_back(admission)
             self._services.ended(admission=admission, outcome="lost", stored=0)
 
     def _forget_in_child(self) -> None:

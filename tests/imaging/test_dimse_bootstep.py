@@ -32,7 +32,7 @@ HOSPITAL = """
     add_dimse_option(app)
 
     def admit(*, called_ae, calling_ae, address):
-        return Admission(7, 1, "trace", calling_ae, called_ae)
+        return Admission(7, 1, "trace", calling_ae, called_ae, address)
 
     class Arriving:
         def __init__(self, **uids):

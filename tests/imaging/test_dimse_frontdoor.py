@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -153,6 +154,23 @@ def test_one_association_too_many_is_a_transient_rejection() -> None:
         assert eventually(lambda: hospital.outcomes == [("lost", 0)])
         assert "exit 0" in peer("echoscu", listener.port)
     assert len(hospital.asked) == 2
+
+
+def test_one_hospital_and_one_address_have_their_share_of_associations() -> None:
+    """"Caps per address and per tenant": one too many is rejected, its row closed, and the next one taken when one has ended."""
+    for limits, asked in ((DoorLimits(open_per_address=2), 2), (DoorLimits(open_per_tenant=2), 3)):
+        hospital = Hospital()
+        with listening(hospital, door_limits=limits) as listener:
+            with connected(listener.port, associate_request()), connected(listener.port, associate_request()) as second:
+                with connected(listener.port) as third:
+                    third.sendall(associate_request())
+                    assert next_pdu(third) == (3, b"\0\x02\x03\x02")
+                assert len(hospital.asked) == asked
+                second.sendall(ECHO)
+                assert status(second) == 0
+            ended = sorted([("lost", 0)] * 2 + [("refused", 0)] * (asked - 2))
+            assert eventually(partial(lambda expected, seen: sorted(seen) == expected, ended, hospital.outcomes))
+            assert "exit 0" in peer("echoscu", listener.port)
 
 
 def test_a_taken_port_is_named_with_its_variable() -> None:

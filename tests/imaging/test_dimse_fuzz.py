@@ -126,7 +126,9 @@ def test_nothing_that_comes_stops_the_listener(listener: Any, mercy: Any, caplog
             sock.sendall(ECHO + RELEASE)
             assert status(sock) == 0
         slowest = max(slowest, time.monotonic() - began)
-    faults = [record.getMessage() for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]
+    # pynetdicom tells what it cannot decode as an error of its own, and ends that association; ours have no such excuse
+    ours = [record for record in caplog.records if not record.name.startswith("pynetdicom")]
+    faults = [record.getMessage() for record in ours if record.levelname in {"ERROR", "CRITICAL"}]
     assert not faults, f"seed {SEED}: {faults[0]}"
     assert slowest < 1.0, f"seed {SEED}: an honest echo took {slowest:.2f} s"
     assert resident() - before < GROWTH, f"seed {SEED}"

@@ -72,7 +72,7 @@ class Hospital:
             return Refusal(1, 1, 3, "this AE title may not call")
         if calling_ae == "DATABASE":
             raise ConnectionError("the database is down")
-        return Admission(7, len(self.asked), f"trace-{len(self.asked)}", calling_ae, called_ae)
+        return Admission(7, len(self.asked), f"trace-{len(self.asked)}", calling_ae, called_ae, address)
 
     def receive(self, *, admission: Admission, **uids: str) -> "Arriving":
         return Arriving(self, {"tenant": admission.tenant_id, **uids})

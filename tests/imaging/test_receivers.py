@@ -27,7 +27,7 @@ DESK = """
             file.write(json.dumps({"pid": os.getpid(), **line}) + "\\n")
 
     def admit(*, called_ae, calling_ae, address):
-        return Admission(7, next(numbers), "trace", calling_ae, called_ae)
+        return Admission(7, next(numbers), "trace", calling_ae, called_ae, address)
 
     class Arriving:
         def __init__(self, **uids):

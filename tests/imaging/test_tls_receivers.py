@@ -47,7 +47,7 @@ SECURE_DESK = """
             return Refusal(1, 1, 3, "a stranger")
         if calling_ae == "BROKEN":
             raise RuntimeError("the database is away")
-        return Admission(7, next(numbers), "trace", calling_ae, called_ae)
+        return Admission(7, next(numbers), "trace", calling_ae, called_ae, address)
 """
 PATHS = {name: f"desk.{name}" for name in ("admit", "receive", "alive", "ended", "thread_end", "secure")}
 
