@@ -47,23 +47,32 @@ def server_context() -> ssl.SSLContext:
     Made anew when an authority came or went, or the listener's certificate was changed: no restart. The time of a client
     certificate is not looked at here but at admission, so that its hospital sees why it was refused.
     """
+    made = _made
+    if made is not None and time.monotonic() - made[0] < LOOK_SECONDS:
+        return made[2]
+    if not _lock.acquire(blocking=made is None) and made is not None:
+        return made[2]  # somebody else is looking, and a database that hangs must not hold up every handshake
+    try:
+        return _server_context_look()
+    finally:
+        _lock.release()
+
+
+def _server_context_look() -> ssl.SSLContext:
     global _made
-    with _lock:
-        if _made is not None and time.monotonic() - _made[0] < LOOK_SECONDS:
-            return _made[2]
-        certificate, key = server_files()
-        try:
-            version = (authorities_version(), certificate.stat().st_mtime_ns, key.stat().st_mtime_ns)
-            if _made is None or _made[1] != version:
-                _made = (0.0, version, _server_context(certificate, key, authorities_trusted()))
-        except DatabaseError:
-            # known devices are taken while the database is away (imaging.associations)
-            if _made is None:
-                raise
-            log.error("TLS: authorities from memory: database away")
-            version = _made[1]
-        _made = (time.monotonic(), version, _made[2])
-        return _made[2]
+    certificate, key = server_files()
+    try:
+        version: object = (authorities_version(), certificate.stat().st_mtime_ns, key.stat().st_mtime_ns)
+        context = _made[2] if _made is not None and _made[1] == version else None
+        context = context or _server_context(certificate, key, authorities_trusted())
+    except (DatabaseError, OSError, TlsNotSetUpError) as error:
+        # known devices are taken while the database is away (imaging.associations); files may be in the middle of a change
+        if _made is None:
+            raise
+        log.error("TLS: authorities and certificate from memory: %s", type(error).__name__)
+        _, version, context = _made
+    _made = (time.monotonic(), version, context)
+    return context
 
 
 def _server_context(certificate: Path, key: Path, trusted: list[str]) -> ssl.SSLContext:
@@ -104,7 +113,7 @@ def _server_make(certificate: Path, key: Path) -> None:
     now = timezone.now()
     signer = ca.authority_make(name="MedHub DICOM listener CA", organization="MedHub", now=now)
     own = ca.key_make()
-    hosts = ca.hosts_check([host.strip("[].*") for host in settings.ALLOWED_HOSTS] or ["localhost"])
+    hosts = tuple(found for host in settings.ALLOWED_HOSTS for found in _host_of(host))
     issued = ca.certificate_issue(signer, ca.Wish("MedHub DICOM listener", hosts, own.public_key()), now=now, days=MADE_DAYS)
     for path, content in (
         (key, ca.key_pem(own)),
@@ -115,6 +124,14 @@ def _server_make(certificate: Path, key: Path) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         os.replace(draft, path)
+
+
+def _host_of(host: str) -> tuple[str, ...]:
+    """A name that the web server answers for, if it can stand in a certificate."""
+    try:
+        return ca.hosts_check([host.strip("[].*")])
+    except CertificateError:
+        return ()
 
 
 def server_check() -> None:

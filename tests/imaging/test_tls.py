@@ -25,8 +25,9 @@ from tenants.services import certificate_place
 from tests import house
 from tests.dicom_files import ct_slice, part10, series_of
 from tests.imaging.test_dimse_peers import ECHO, associate_request, eventually, is_closed, next_pdu, peer, status
+from tests.imaging.test_door import database_away
 from tests.imaging.test_query_peers import STUDY_GET, STUDY_MOVE, allow, fill, identifier
-from tests.imaging.tls_peers import ACTOR, Device, device, openssl, secure_peer, secure_serving, secure_storescp
+from tests.imaging.tls_peers import ACTOR, Device, device, openssl, secure_peer, secure_serving, secure_storescp, trust_fresh
 
 pytestmark = [pytest.mark.database, pytest.mark.peers]
 _config.LOG_HANDLER_LEVEL = "none"
@@ -265,7 +266,42 @@ def test_a_new_hospital_is_trusted_without_a_restart(listener: Listener, olaf, t
     who = device(olaf, tmp_path)
     assert "exit 0" in secure_peer("echoscu", listener.secure_port, who, hospital=olaf)
     assert contexts.server_context() is not before
-    assert contexts.server_context() is contexts.server_context()
+    made = contexts.server_context()
+    assert contexts.server_context() is made
+    trust_fresh()
+    with contexts._lock:  # somebody looks, and waits for a database
+        assert contexts.server_context() is made
+
+
+def test_a_known_device_is_taken_while_the_database_is_away(listener: Listener, mercy, tmp_path: Path) -> None:
+    """"images ... fail open to their own hospital" over TLS too: authorities and admission are remembered, a stranger is not."""
+    who = device(mercy, tmp_path)
+    assert "exit 0" in secure_peer("echoscu", listener.secure_port, who, hospital=mercy)
+    with database_away():
+        trust_fresh()
+        assert "exit 0" in secure_peer("echoscu", listener.secure_port, who, hospital=mercy)
+        assert "exit 0" not in secure_peer("echoscu", listener.secure_port, who, hospital=mercy, calling="STRANGER")
+
+
+def test_the_listeners_certificate_changes_without_a_restart(listener: Listener, mercy, tmp_path: Path, settings) -> None:
+    """A new file is taken; one in the middle of a change is not, and the old one goes on."""
+    who = device(mercy, tmp_path / "ct")
+    made = contexts.server_context()
+    settings.MEDHUB_HOME = tmp_path
+    settings.MEDHUB_DIMSE_TLS_CERT, settings.MEDHUB_DIMSE_TLS_KEY = str(tmp_path / "half.pem"), str(tmp_path / "half.key")
+    trust_fresh()
+    assert contexts.server_context() is made
+    (tmp_path / "half.pem").write_text("half")
+    (tmp_path / "half.key").write_text("half")
+    trust_fresh()
+    assert contexts.server_context() is made
+    settings.MEDHUB_DIMSE_TLS_CERT = settings.MEDHUB_DIMSE_TLS_KEY = ""
+    trust_fresh()
+    assert contexts.server_context() is not made  # of the other folder
+    assert "exit 0" not in secure_peer("echoscu", listener.secure_port, who, hospital=mercy)
+    with mercy.scope():
+        who.trust.write_text(contexts.trust_bundle())
+    assert "exit 0" in secure_peer("echoscu", listener.secure_port, who, hospital=mercy)
 
 
 def test_silent_peers_hold_up_nobody(listener: Listener, mercy, tmp_path: Path) -> None:
