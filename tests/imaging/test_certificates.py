@@ -183,7 +183,7 @@ def test_vault_keys_are_changed_without_a_break(mercy, settings) -> None:
     with mercy.scope():
         assert authority_ensure().certificate == before
     told = io.StringIO()
-    call_command("vault_rotate", stdout=told)
+    call_command("vault_rotate", "--hospital", mercy.slug, stdout=told)
     assert "sealed with the first vault key" in told.getvalue()
     settings.MEDHUB_VAULT_KEYS = ["a new key of many random letters"]
     try:
@@ -194,9 +194,9 @@ def test_vault_keys_are_changed_without_a_break(mercy, settings) -> None:
             authority_ensure()
         with pytest.raises(SecretLostError):
             secret_rotate("nonsense", tenant_id=1)
-    finally:  # other hospitals of this database were rotated too
+    finally:
         settings.MEDHUB_VAULT_KEYS = [old, "a new key of many random letters"]
-        call_command("vault_rotate", stdout=told)
+        call_command("vault_rotate", "--hospital", mercy.slug, stdout=told)
     sealed = secret_seal(b"x", tenant_id=1)
     assert secret_open(secret_rotate(sealed, tenant_id=1), tenant_id=1) == b"x"
 
