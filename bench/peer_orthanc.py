@@ -39,7 +39,7 @@ def data_make() -> Path:
     """The deterministic data sets, made once and kept."""
     folder = BENCH / "harness-data"
     if not (folder / "manifest.json").exists():
-        subprocess.run([sys.executable, str(HARNESS / "make_data.py"), "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        subprocess.run([sys.executable, str(HARNESS / "make_data.py"), "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 the harness, arguments made here
     return folder
 
 
@@ -52,7 +52,7 @@ def orthanc(folder: Path) -> Iterator[dict[str, Any]]:
         sys.executable, str(HARNESS / "orthanc_up.py"), "--dir", str(folder), "--http", str(port_free()), "--dimse",
         str(port_free()), *ORTHANC,
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 the harness, arguments made here
     try:
         end = time.monotonic() + 60
         while not target.exists() or not _listens(json.loads(target.read_text() or "{}")):

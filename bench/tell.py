@@ -69,7 +69,7 @@ def _said(program: str, *arguments: str) -> str:
     path = shutil.which(program)
     if path is None:
         return "absent"
-    return subprocess.run([path, *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+    return subprocess.run([path, *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 a fixed command
 
 
 def _processor() -> str:

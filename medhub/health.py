@@ -5,8 +5,10 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connections
+from django.utils import timezone
 from kombu import Connection
 
+from imaging.certificates.contexts import listener_ends
 from imaging.storage import ObjectMissingError, StoreAwayError, bucket, is_remote
 
 OBJECTS_SECONDS = 10.0
@@ -19,6 +21,9 @@ def health_report() -> dict[str, Any]:
     """
     parts = {"database": _database(), "broker": _broker()}
     report = {"ok": all(state == "ok" for state in parts.values()), **parts, "objects": _objects()}
+    ends = listener_ends()
+    if ends is not None:
+        report["listener_certificate_days"] = (ends - timezone.now()).days
     if parts["database"] == "ok":
         report["uploads_waiting"] = _uploads_waiting()
     return report

@@ -9,7 +9,7 @@ import os
 import ssl
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -19,7 +19,7 @@ from django.utils import timezone
 from imaging.certificates import authority as ca
 from imaging.certificates.authority import CertificateError
 from imaging.certificates.selectors import own_certificate
-from imaging.certificates.services import authority_ensure
+from imaging.certificates.services import WARN_DAYS, authority_ensure
 from imaging.models import Node
 from journal.wall.scope import tenant_scope
 from tenants.crypto import SecretLostError, secret_open
@@ -89,6 +89,9 @@ def _server_context(certificate: Path, key: Path, trusted: list[str]) -> ssl.SSL
         raise TlsNotSetUpError(f"MEDHUB_DIMSE_TLS_CERT and MEDHUB_DIMSE_TLS_KEY cannot be used: {error.strerror or error}") from None
     if trusted:
         context.load_verify_locations(cadata="".join(trusted))
+    ends = listener_ends()
+    if ends is not None and ends - timezone.now() < timedelta(days=WARN_DAYS[0]):
+        log.warning("TLS: the listener's certificate ends on %s: every device is turned away from then on", ends.date())
     return context
 
 
@@ -137,6 +140,15 @@ def _host_of(host: str) -> tuple[str, ...]:
 def server_check() -> None:
     """The listener's certificate and key can be used, and fit each other. Raises TlsNotSetUpError."""
     _server_context(*server_files(), [])
+
+
+def listener_ends() -> datetime | None:
+    """When the listener's certificate, or an authority in its file, is good no more; None where there is none to read."""
+    try:
+        chain = ca.certificates_load(server_files()[0].read_bytes())
+    except (OSError, CertificateError, TlsNotSetUpError):
+        return None
+    return min((one.not_valid_after_utc for one in chain), default=None)
 
 
 def listener_trust() -> list[str]:

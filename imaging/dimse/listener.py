@@ -22,6 +22,7 @@ from imaging.dimse.contract import (
     Refusal,
     Services,
 )
+from imaging.dimse.door import Door
 from imaging.dimse.frontdoor import FrontDoor
 from imaging.dimse.receiver import Receiver
 from imaging.dimse.receivers import ReceiverPool
@@ -123,7 +124,7 @@ class Listener:
             door.stop()
         self.receivers.stop(timeout)
 
-    def _doors(self) -> list[FrontDoor]:
+    def _doors(self) -> list[Door]:
         return [door for door in (self._door, self._secure_door) if door is not None]
 
     def _refuse(self, sock: socket.socket, called_ae: str, calling_ae: str, address: str) -> Refusal | None:

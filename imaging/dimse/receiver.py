@@ -65,13 +65,13 @@ class Receiver:
 
     def _not_opened(self, sock: socket.socket, admission: Admission) -> None:
         """The peer went away, or we are out of threads: it was admitted, so its end must be told."""
-        with self._ends:
-            self._open = {key: served for key, served in self._open.items() if served.admission != admission}
-            self._ends.notify_all()
         sock.close()
         with suppress(Exception):
             self._services.ended(admission=admission, outcome="lost", stored=0)
         self._on_end(admission)
+        with self._ends:
+            self._open = {key: served for key, served in self._open.items() if served.admission != admission}
+            self._ends.notify_all()
 
     def _meet(self, sock: socket.socket, knock: Knock) -> None:
         admission = None
@@ -143,10 +143,11 @@ class Receiver:
         try:
             served.serve()
         finally:
+            # told before it is forgotten: a stop that finds nothing open ends the process, and the worker would call this one lost
+            self._on_end(served.admission)
             with self._ends:
                 del self._open[id(served)]
                 self._ends.notify_all()
-            self._on_end(served.admission)
 
     def _beat(self) -> None:
         while not self._is_stopping.wait(ALIVE_SECONDS):

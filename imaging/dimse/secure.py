@@ -13,8 +13,8 @@ from contextlib import suppress
 from time import monotonic
 
 from imaging.dimse.associate import ASSOCIATE_RQ, PDU, reject_bytes
-from imaging.dimse.contract import REQUEST_BYTES, Admission, DoorLimits, Refusal
-from imaging.dimse.frontdoor import FrontDoor
+from imaging.dimse.contract import REQUEST_BYTES, DoorLimits, Refusal
+from imaging.dimse.door import Door
 from imaging.dimse.wire import WAIT_SECONDS, AssociationWire
 
 logger = logging.getLogger(__name__)
@@ -26,35 +26,26 @@ SMALLEST_REQUEST = 68
 DRAIN_SECONDS = 0.2
 
 
-
 class NotSecuredError(Exception):
     """No handshake, no certificate, no association request; the text is ours, for the log."""
 
 
-class SecureDoor(FrontDoor):
+class SecureDoor(Door):
     """Hands a socket over as soon as a whole first record of a handshake is there: silent peers never cost a thread."""
 
     variable = "MEDHUB_DIMSE_TLS_PORT"
 
     def __init__(self, host: str, port: int, *, knock: Callable[[socket.socket, str], None], limits: DoorLimits) -> None:
-        super().__init__(host, port, admit=_nobody, hand_over=_nothing, limits=limits)
+        super().__init__(host, port, limits=limits)
         self._knock = knock
 
     def _measure(self, seen: bytes) -> int:
         kind, major, _, length = _RECORD.unpack_from(seen)
         return _RECORD.size + length if kind == _HANDSHAKE and major == 3 and 4 <= length <= _LARGEST_RECORD else 0
 
-    def _pass(self, sock: socket.socket, address: str, request: bytes) -> None:
+    def _pass(self, sock: socket.socket, address: str, first: bytes) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self._knock(sock, address)
-
-
-def _nobody(**_: str) -> Admission | Refusal:
-    raise NotImplementedError
-
-
-def _nothing(*_: object) -> None:
-    return None
 
 
 def handshake(sock: socket.socket, context: ssl.SSLContext, seconds: float) -> ssl.SSLSocket:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 
 from imaging.certificates import selectors
 from imaging.certificates.authority import CertificateError, password_check
-from imaging.certificates.contexts import trust_bundle
+from imaging.certificates.contexts import listener_ends, trust_bundle
 from imaging.certificates.services import certificate_make, certificate_revoke, certificate_sign, revocations
 from imaging.models import Certificate
 from imaging.selectors import nodes
@@ -50,6 +50,7 @@ def _page(request: HospitalRequest, **extra: Any) -> HttpResponse:
     bindable = nodes()
     context = {
         "rows": [_row(certificate) for certificate in page.certificates], "older": page.older, "is_first": not before,
+        "listener_ends": listener_ends(),
         "sign": SignForm(nodes=bindable), "make": MakeForm(nodes=bindable, auto_id=MAKE_ID), **extra,
     }  # fmt: skip
     return render(request, "portal/certificates.html", context)

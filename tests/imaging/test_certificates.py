@@ -320,3 +320,19 @@ def test_the_sweep_finds_what_ends(mercy, monkeypatch) -> None:
         Certificate.objects.filter(id=row.id).update(due_at=timezone.now())
     certificates_sweep.run()
     assert row.id in sent
+
+
+def test_the_listeners_own_end_is_told(mercy, client, settings, monkeypatch, tmp_path: Path, caplog) -> None:
+    """Warnings for our side too: in the log whenever the listener takes its certificate, in /healthz, on the page."""
+    settings.MEDHUB_HOME = tmp_path
+    monkeypatch.setattr(contexts, "MADE_DAYS", 30)
+    contexts.server_check()
+    assert "the listener's certificate ends on" in caplog.text
+    assert client.get("/healthz").json()["listener_certificate_days"] == 29
+    ends = contexts.listener_ends()
+    assert ends is not None
+    mercy.member("admin")
+    client.post("/accounts/login/", {"login": f"admin@{mercy.slug}.example", "password": PASSWORD})
+    page = client.get(f"/t/{mercy.slug}/certificates").content.decode()
+    assert "Ours ends on" in page
+    assert ends.strftime("%Y-%m-%dT%H:%M:%SZ") in page

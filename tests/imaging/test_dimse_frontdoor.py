@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from imaging.dimse.contract import DoorLimits
-from imaging.dimse.frontdoor import PortTakenError
+from imaging.dimse.door import PortTakenError
 from imaging.dimse.listener import Listener
 from tests.imaging.test_dimse_peers import (
     ECHO,

@@ -1,0 +1,31 @@
+"""Pixels and where they came from: peers, associations, patients, studies, series, instances, orders, work items."""
+
+from imaging.models.exchange import CommitmentRequest, Transfer, TransferStudy
+from imaging.models.fields import FoldedField
+from imaging.models.keeping import Scrub, StorageUse, Upload, WorkItem
+from imaging.models.orders import Order, ScheduledStep
+from imaging.models.patients import Patient
+from imaging.models.peers import Association, AuthorityKey, Certificate, Node
+from imaging.models.studies import Instance, Series, Study, StudySource
+
+__all__ = [
+    "Association",
+    "AuthorityKey",
+    "Certificate",
+    "CommitmentRequest",
+    "FoldedField",
+    "Instance",
+    "Node",
+    "Order",
+    "Patient",
+    "ScheduledStep",
+    "Scrub",
+    "Series",
+    "StorageUse",
+    "Study",
+    "StudySource",
+    "Transfer",
+    "TransferStudy",
+    "Upload",
+    "WorkItem",
+]
