@@ -11,6 +11,7 @@ from imaging.dimse.contract import InquiryRefused
 from imaging.dimse.inquiries import Session
 
 SEND_BYTES = 32 << 10
+FIRST_BYTES = 4 << 10  # the peer reads the first ones while the others are written
 
 
 def find_serve(session: Session) -> None:
@@ -18,20 +19,20 @@ def find_serve(session: Session) -> None:
     responder, find = session.responder, session.services.find
     assert find is not None  # noqa: S101 - contexts are offered only with it
     found = find(admission=session.admission, inquiry=session.inquiry)
-    head = responder.encoded(found.pending_status, has_data=True)
-    send_bytes = 0 if session.request.abstract_syntax == WORKLIST_FIND else SEND_BYTES
+    pending = responder.pending(found.pending_status)
+    is_worklist = session.request.abstract_syntax == WORKLIST_FIND
+    send_bytes = 0 if is_worklist else FIRST_BYTES
     unsent = bytearray()
     try:
         for identifier in found.identifiers:
-            unsent += head
-            unsent += responder.data_encoded(identifier)
+            unsent += pending(identifier)
             if len(unsent) < send_bytes:
                 continue
             if responder.is_cancelled():
                 responder.respond(messages.CANCELLED)
                 return
             session.wire.send(unsent)
-            unsent = bytearray()
+            unsent, send_bytes = bytearray(), 0 if is_worklist else SEND_BYTES
     except InquiryRefused:
         session.wire.send(unsent)
         raise
