@@ -8,8 +8,10 @@ import struct
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from pydicom.datadict import private_dictionary_VR
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from imaging.dicomweb.elements import Buffer, Element, Opened, elements, items, sequence_encoding, vr_of
@@ -50,11 +52,14 @@ def _dataset(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     mine = _Around(around.charset, around.is_signed)
+    creators: dict[int, str] = {}
     for element in elements(data, at, end, encoding):
         tag = element.tag
         if not tag & 0xFFFF or tag >> 16 <= 2 or tag == 0xFFFCFFFC:
             continue
         vr = vr_of(tag, element.sent_vr)
+        if tag >> 16 & 1:
+            vr = _private(data, element, vr, creators)
         name = f"{tag:08X}"
         if vr == "SQ" or (element.is_undefined and tag < PIXELS):
             found[name] = _sequence(data, element, encoding, mine, f"{path}{name}", bulk, depth)
@@ -67,6 +72,24 @@ def _dataset(
             mine.is_signed = data[element.start : element.start + 2] in (b"\1\0", b"\0\1")
         found[name] = _element(data, element, vr, encoding, mine, f"{path}{name}", bulk)
     return found
+
+
+def _private(data: Buffer, element: Element, vr: str, creators: dict[int, str]) -> str:
+    """Of a private element sent without its VR, what its creator's dictionary says, if it is known."""
+    group, number = element.tag >> 16, element.tag & 0xFFFF
+    if 0x10 <= number <= 0xFF:
+        creators[group << 8 | number] = data[element.start : min(element.stop, element.start + 64)].decode("latin-1").strip(" \0")
+        return "LO"
+    creator = creators.get(group << 8 | number >> 8)
+    return _private_vr(element.tag, creator) if vr == "UN" and creator else vr
+
+
+@lru_cache(maxsize=4096)
+def _private_vr(tag: int, creator: str) -> str:
+    try:
+        return private_dictionary_VR(tag, creator)
+    except KeyError:
+        return "UN"
 
 
 def _sequence(
