@@ -23,6 +23,8 @@ SHOWN_TYPES = frozenset(("application/pdf", "model/stl", "model/obj"))  # nothin
 class BulkView(FramesView):
     """`path`: hexadecimal tags and item numbers from 1, `00880200/1/7FE00010`. Encapsulated pixels come as their frames."""
 
+    produces = ("application/octet-stream", 'multipart/related; type="application/octet-stream"', "application/pdf")
+
     def get(  # type: ignore[override]
         self, request: Request, slug: str, study_uid: str, series_uid: str, instance_uid: str, path: str
     ) -> HttpResponseBase:

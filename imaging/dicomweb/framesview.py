@@ -57,6 +57,8 @@ def frame_offers(layout: Layout, *, is_single: bool) -> list[Offer]:
 class FramesView(ReadView):
     """One part a frame, its transfer syntax named in its Content-Type."""
 
+    produces = ('multipart/related; type="application/octet-stream"', 'multipart/related; type="image/*"', "application/octet-stream")
+
     def get(
         self, request: Request, slug: str, study_uid: str, series_uid: str, instance_uid: str, numbers: str
     ) -> HttpResponseBase:
