@@ -2,9 +2,24 @@
 
 from django.urls import path
 
+from imaging.dicomweb.bulk import BulkView
+from imaging.dicomweb.framesview import FramesView
+from imaging.dicomweb.metadata import InstanceMetadataView, MetadataView
 from imaging.dicomweb.stow import StowView
+from imaging.dicomweb.wado import RetrieveView, StudyView
+
+STUDY = "studies/<str:study_uid>"
+SERIES = f"{STUDY}/series/<str:series_uid>"
+INSTANCE = f"{SERIES}/instances/<str:instance_uid>"
 
 urlpatterns = [
     path("studies", StowView.as_view(), name="stow"),
-    path("studies/<str:study_uid>", StowView.as_view(), name="stow-study"),
+    path(STUDY, StudyView.as_view(), name="stow-study"),
+    path(SERIES, RetrieveView.as_view(), name="wado-series"),
+    path(INSTANCE, RetrieveView.as_view(), name="wado-instance"),
+    path(f"{INSTANCE}/frames/<str:numbers>", FramesView.as_view(), name="wado-frames"),
+    path(f"{INSTANCE}/bulkdata/<path:path>", BulkView.as_view(), name="wado-bulk"),
+    path(f"{STUDY}/metadata", MetadataView.as_view(), name="wado-study-metadata"),
+    path(f"{SERIES}/metadata", MetadataView.as_view(), name="wado-series-metadata"),
+    path(f"{INSTANCE}/metadata", InstanceMetadataView.as_view(), name="wado-instance-metadata"),
 ]

@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from imaging.certificates.services import certificate_sign
-from imaging.models import CommitmentRequest, Node, Series, Study, Transfer, WorkItem
+from imaging.models import CommitmentRequest, Instance, Node, Series, Study, Transfer, WorkItem
 from journal.wall.scope import tenant_scope
 from portal import urls
 from tenants.permissions import CAPABILITIES, is_allowed
@@ -57,6 +57,13 @@ PAGES = {
 MACHINES = {
     "stow": ("POST", (), "dicom.store"),
     "stow-study": ("POST", ("study_uid",), "dicom.store"),
+    "wado-series": ("GET", ("study_uid", "series_uid"), "dicom.read"),
+    "wado-instance": ("GET", ("study_uid", "series_uid", "instance_uid"), "dicom.read"),
+    "wado-frames": ("GET", ("study_uid", "series_uid", "instance_uid", "numbers"), "dicom.read"),
+    "wado-bulk": ("GET", ("study_uid", "series_uid", "instance_uid", "path"), "dicom.read"),
+    "wado-study-metadata": ("GET", ("study_uid",), "dicom.read"),
+    "wado-series-metadata": ("GET", ("study_uid", "series_uid"), "dicom.read"),
+    "wado-instance-metadata": ("GET", ("study_uid", "series_uid", "instance_uid"), "dicom.read"),
     "fhir-read": ("GET", ("rtype", "fhir_id"), "fhir.read"),
     "fhir-search": ("GET", ("rtype",), "fhir.read"),
     "fhir-search-form": ("POST", ("rtype",), "fhir.read"),
@@ -118,11 +125,13 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
     found, series, node, transfer, asked, certificate = study
     with tenant_scope(found.tenant_id):
         item_id = WorkItem.objects.values_list("id", flat=True)[0]
+        instance_uid = Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
     values = {
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
         "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
-        "certificate_id": certificate.id,
+        "certificate_id": certificate.id, "series_uid": series.series_uid, "instance_uid": instance_uid, "numbers": "1",
+        "path": "7FE00010",
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
 

@@ -1,0 +1,122 @@
+"""Which objects a WADO-RS address means: one statement, values only, the hospital named explicitly and first; and their audit."""
+
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from imaging.storage import LazyPath, object_path
+from journal.audit import BUCKET_SECONDS, Actor, audit_record
+from journal.wall.scope import tenant_id_current
+
+MAX_OBJECTS = 200_000
+REMEMBERED = 4096
+
+
+class StoredInstance(NamedTuple):
+    """An object as its row says; `path` fetches when it is opened."""
+
+    study_id: int
+    series_id: int
+    instance_id: int
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    syntax: str
+    frames: int
+    key: str
+    size: int
+    sha256: str
+
+    @property
+    def path(self) -> "LazyPath | str":
+        path = object_path(self.key)
+        return path if isinstance(path, LazyPath) else str(path)
+
+    @property
+    def place(self) -> str:
+        """Its address below the hospital's DICOMweb root."""
+        return f"studies/{self.study_uid}/series/{self.series_uid}/instances/{self.sop_instance_uid}"
+
+
+_SQL = (
+    "SELECT s.id, e.id, i.id, s.study_uid, e.series_uid, i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax_uid, i.frames, "
+    "i.key, i.size, i.sha256 FROM imaging_study s "
+    "JOIN imaging_instance i ON i.tenant_id = s.tenant_id AND i.study_id = s.id "
+    "JOIN imaging_series e ON e.tenant_id = i.tenant_id AND e.id = i.series_id "
+    "WHERE s.tenant_id = %s AND e.tenant_id = %s AND i.tenant_id = %s AND s.study_uid = %s"
+)
+_ORDER = " ORDER BY e.number NULLS LAST, e.id, i.number NULLS LAST, i.id LIMIT %s"
+
+
+def instances_select(*, study_uid: str, series_uid: str = "", instance_uid: str = "") -> list[StoredInstance]:
+    """In the order people look at them; empty when there is no such study, series or instance in this hospital."""
+    tenant_id, sql = tenant_id_current(), _SQL
+    values: list[object] = [tenant_id, tenant_id, tenant_id, study_uid]
+    if series_uid:
+        sql += " AND e.series_uid = %s"
+        values.append(series_uid)
+    if instance_uid:
+        sql += " AND i.sop_instance_uid = %s"
+        values.append(instance_uid)
+    else:
+        sql += _ORDER
+        values.append(MAX_OBJECTS)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return [StoredInstance(*row) for row in cursor.fetchall()]
+
+
+class SeriesState(NamedTuple):
+    """A series and a mark that changes whenever the bytes of one of its instances do."""
+
+    study_id: int
+    series_id: int
+    study_uid: str
+    series_uid: str
+    count: int
+    mark: int
+
+
+_STATES_SQL = (
+    "SELECT s.id, e.id, s.study_uid, e.series_uid, count(*), bit_xor(hashtextextended(i.sop_instance_uid || i.sha256, 0)) "
+    "FROM imaging_study s JOIN imaging_series e ON e.tenant_id = s.tenant_id AND e.study_id = s.id "
+    "JOIN imaging_instance i ON i.tenant_id = e.tenant_id AND i.series_id = e.id "
+    "WHERE s.tenant_id = %s AND e.tenant_id = %s AND i.tenant_id = %s"
+)
+
+
+def series_states(*, study_uid: str = "", series_uid: str = "", study_id: int = 0) -> list[SeriesState]:
+    """The series of a study, by number. The mark is made of all UIDs and digests, so it needs no counter to be kept."""
+    tenant_id = tenant_id_current()
+    sql = _STATES_SQL + (" AND s.id = %s" if study_id else " AND s.study_uid = %s")
+    values: list[object] = [tenant_id, tenant_id, tenant_id, study_id or study_uid]
+    if series_uid:
+        sql += " AND e.series_uid = %s"
+        values.append(series_uid)
+    sql += " GROUP BY s.id, e.id, s.study_uid, e.series_uid, e.number ORDER BY e.number NULLS LAST, e.id"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return [SeriesState(*row) for row in cursor.fetchall()]
+
+
+_written: dict[tuple[int, str, str, int, str | None], int] = {}
+
+
+def read_audit(*, actor: Actor, action: str, study_ids: Iterable[int]) -> None:
+    """One row per actor, study, action and five minutes, and asked for once in that time by a process."""
+    tenant_id, bucket = tenant_id_current(), int(time.time()) // BUCKET_SECONDS
+    for study_id in set(study_ids):
+        what = (tenant_id, actor.name, action, study_id, actor.address)
+        if _written.get(what) == bucket:
+            continue
+        audit_record(actor=actor, action=action, object_type="Study", object_id=str(study_id))
+        transaction.on_commit(lambda what=what: _remember(what, bucket))  # type: ignore[misc]
+
+
+def _remember(what: tuple[int, str, str, int, str | None], bucket: int) -> None:
+    if len(_written) >= REMEMBERED:
+        _written.clear()
+    _written[what] = bucket

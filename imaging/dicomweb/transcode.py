@@ -1,0 +1,39 @@
+"""A stored object in another transfer syntax, as a Part 10 file (PS3.18 8.7.3.5): only for who does not take the stored one."""
+
+import io
+import os
+
+from pydicom import dcmread
+from pydicom.uid import UID
+
+from imaging.dicomweb.syntaxes import EXPLICIT, PLAIN
+from imaging.dimse.transcoding import TranscodingError, dataset_transcode
+from imaging.part10 import file_meta_bytes
+
+__all__ = ["TranscodingError", "object_transcode"]
+
+
+def object_transcode(
+    path: os.PathLike[str] | str, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
+) -> bytes:
+    """The whole file. Raises TranscodingError, whatever it was that could not be done."""
+    try:
+        plain = transfer_syntax_uid if transfer_syntax_uid in PLAIN else EXPLICIT
+        meta = file_meta_bytes(sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, transfer_syntax_uid=plain)
+        content = meta + dataset_transcode(path, transfer_syntax_uid=plain)
+        return content if transfer_syntax_uid == plain else _compressed(content, transfer_syntax_uid)
+    except TranscodingError:
+        raise
+    except Exception as error:  # noqa: BLE001 codecs raise whatever they like, and their texts quote the object
+        raise TranscodingError(f"the object cannot be had in this transfer syntax ({type(error).__name__})") from None
+
+
+def _compressed(content: bytes, transfer_syntax_uid: str) -> bytes:
+    dataset = dcmread(io.BytesIO(content))
+    if "PixelData" not in dataset:
+        raise TranscodingError("the object has no pixels to compress")
+    # the object stays the same one: lossless syntaxes only
+    dataset.compress(UID(transfer_syntax_uid), generate_instance_uid=False)
+    target = io.BytesIO()
+    dataset.save_as(target, enforce_file_format=True)
+    return target.getvalue()
