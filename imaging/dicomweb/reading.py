@@ -13,7 +13,7 @@ from imaging.dicomweb.stow import AnyAccept, DicomJSONRenderer
 from imaging.dicomweb.streams import RangeError
 from imaging.storage import ObjectMissingError, StoreAwayError
 from journal.wall.scope import tenant_scope
-from tenants.doors import HospitalAPIView
+from tenants.doors import TOKEN_OR_SESSION, HospitalAPIView
 
 
 class Unreadable(Exception):
@@ -28,6 +28,7 @@ class Unreadable(Exception):
 class ReadView(HospitalAPIView):
     """A door that reads. Rows are read in a short scope; files are touched outside of it."""
 
+    authentication_classes = TOKEN_OR_SESSION
     capabilities = {"GET": "dicom.read"}
     content_negotiation_class = AnyAccept
     renderer_classes = [DicomJSONRenderer]

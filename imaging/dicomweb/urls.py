@@ -3,6 +3,7 @@
 from django.urls import path
 
 from imaging.dicomweb.framesview import FramesView
+from imaging.dicomweb.rendered import RenderedView, ThumbnailView
 from imaging.dicomweb.stow import StowView
 from imaging.dicomweb.wado import RetrieveView, StudyView
 
@@ -16,4 +17,12 @@ urlpatterns = [
     path(SERIES, RetrieveView.as_view(), name="wado-series"),
     path(INSTANCE, RetrieveView.as_view(), name="wado-instance"),
     path(f"{INSTANCE}/frames/<str:numbers>", FramesView.as_view(), name="wado-frames"),
+    path(f"{STUDY}/rendered", RenderedView.as_view(), name="rendered-study"),
+    path(f"{SERIES}/rendered", RenderedView.as_view(), name="rendered-series"),
+    path(f"{INSTANCE}/rendered", RenderedView.as_view(), name="rendered-instance"),
+    path(f"{INSTANCE}/frames/<str:numbers>/rendered", RenderedView.as_view(), name="rendered-frames"),
+    path(f"{STUDY}/thumbnail", ThumbnailView.as_view(), name="thumbnail-study"),
+    path(f"{SERIES}/thumbnail", ThumbnailView.as_view(), name="thumbnail-series"),
+    path(f"{INSTANCE}/thumbnail", ThumbnailView.as_view(), name="thumbnail-instance"),
+    path(f"{INSTANCE}/frames/<str:numbers>/thumbnail", ThumbnailView.as_view(), name="thumbnail-frames"),
 ]
