@@ -394,3 +394,8 @@ def part10_read(source: str | os.PathLike[str] | int, *, wanted: frozenset[int] 
 
 # What the readers of whole objects (imaging.dicomweb.elements) build on: they look at values too large to be kept.
 element_at, value_end, encoding_inside = _element, _undefined_end, _inside
+
+
+def text_decode(raw: bytes, charset: bytes, delimiters: set[int]) -> str:
+    """Text by the raw value of (0008,0005); what lies outside its repertoire is replaced, never an error."""
+    return _decode(raw, _charset(charset)[0], delimiters)[0]

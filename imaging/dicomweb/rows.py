@@ -96,7 +96,7 @@ def series_states(*, study_uid: str = "", series_uid: str = "", study_id: int = 
     if series_uid:
         sql += " AND e.series_uid = %s"
         values.append(series_uid)
-    sql += " GROUP BY s.id, e.id, e.series_uid, e.number ORDER BY e.number NULLS LAST, e.id"
+    sql += " GROUP BY s.id, e.id, s.study_uid, e.series_uid, e.number ORDER BY e.number NULLS LAST, e.id"
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return [SeriesState(*row) for row in cursor.fetchall()]

@@ -2,7 +2,9 @@
 
 from django.urls import path
 
+from imaging.dicomweb.bulk import BulkView
 from imaging.dicomweb.framesview import FramesView
+from imaging.dicomweb.metadata import InstanceMetadataView, MetadataView
 from imaging.dicomweb.rendered import RenderedView, ThumbnailView
 from imaging.dicomweb.stow import StowView
 from imaging.dicomweb.wado import RetrieveView, StudyView
@@ -25,4 +27,8 @@ urlpatterns = [
     path(f"{SERIES}/thumbnail", ThumbnailView.as_view(), name="thumbnail-series"),
     path(f"{INSTANCE}/thumbnail", ThumbnailView.as_view(), name="thumbnail-instance"),
     path(f"{INSTANCE}/frames/<str:numbers>/thumbnail", ThumbnailView.as_view(), name="thumbnail-frames"),
+    path(f"{INSTANCE}/bulkdata/<path:path>", BulkView.as_view(), name="wado-bulk"),
+    path(f"{STUDY}/metadata", MetadataView.as_view(), name="wado-study-metadata"),
+    path(f"{SERIES}/metadata", MetadataView.as_view(), name="wado-series-metadata"),
+    path(f"{INSTANCE}/metadata", InstanceMetadataView.as_view(), name="wado-instance-metadata"),
 ]

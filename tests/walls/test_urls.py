@@ -72,6 +72,10 @@ MACHINES = {
     "thumbnail-series": ("GET", ("study_uid", "series_uid"), "dicom.read"),
     "thumbnail-instance": ("GET", ("study_uid", "series_uid", "instance_uid"), "dicom.read"),
     "thumbnail-frames": ("GET", ("study_uid", "series_uid", "instance_uid", "numbers"), "dicom.read"),
+    "wado-bulk": ("GET", ("study_uid", "series_uid", "instance_uid", "path"), "dicom.read"),
+    "wado-study-metadata": ("GET", ("study_uid",), "dicom.read"),
+    "wado-series-metadata": ("GET", ("study_uid", "series_uid"), "dicom.read"),
+    "wado-instance-metadata": ("GET", ("study_uid", "series_uid", "instance_uid"), "dicom.read"),
     "fhir-read": ("GET", ("rtype", "fhir_id"), "fhir.read"),
     "fhir-search": ("GET", ("rtype",), "fhir.read"),
     "fhir-search-form": ("POST", ("rtype",), "fhir.read"),
@@ -139,6 +143,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
         "certificate_id": certificate.id, "series_uid": series.series_uid, "instance_uid": instance_uid, "numbers": "1",
+        "path": "7FE00010",
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
 
