@@ -32,7 +32,7 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	@touch $(VENV)/.runtime $@
 
 viewer: setup
-	@MEDHUB_DB_NAME=none MEDHUB_VIEWER=$(CURDIR)/.medhub/viewer $(PY) -W ignore manage.py viewer_install
+	@MEDHUB_DB_NAME=none MEDHUB_VIEWER=$(CURDIR)/.medhub/viewer $(PY) -W ignore manage.py viewer_install $(VIEWER)
 
 lint:
 	@$(PY) -m ruff check .

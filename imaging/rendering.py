@@ -172,7 +172,7 @@ def _shown_plain(pixels: np.ndarray, header: Header, grayscale: "_Grayscale") ->
         bright = _stretched(real, values, header)
         bright = 1 - bright if header.text(PHOTOMETRIC) == "MONOCHROME1" else bright
         return (bright * 255 + 0.5).astype(np.uint8)
-    return table[pixels]
+    return table.take(pixels)  # several times faster than table[pixels]
 
 
 @lru_cache(maxsize=8)

@@ -42,12 +42,7 @@ def viewer(request: HospitalRequest, rest: str = "") -> HttpResponse:
 @hospital_page("study.read", is_scoped=False)
 def viewer_config(request: HospitalRequest) -> HttpResponse:
     """`window.config` of OHIF: this hospital's doors and nobody else's."""
-    script = (
-        f'window.PUBLIC_URL = "{ROOT}";\n'
-        "function browserImportFunction(name) { return import(name); }\n"
-        "try { localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour'])); } catch (error) { /* no storage, no matter */ }\n"
-        f"window.config = {orjson.dumps(_config(request.tenant.slug)).decode()};\n"
-    )
+    script = f'window.PUBLIC_URL = "{ROOT}";\nwindow.config = {orjson.dumps(_config(request.tenant.slug)).decode()};\n'
     return HttpResponse(script, content_type="text/javascript; charset=utf-8")
 
 
