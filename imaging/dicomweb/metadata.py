@@ -23,7 +23,6 @@ from imaging.dicomweb.rows import SeriesState, StoredInstance, instances_select,
 from imaging.dicomweb.streams import Part, Piece, parts_response
 from imaging.dicomweb.wado import objects_etag
 from imaging.dicomweb.xmlmodel import object_xml
-from journal.wall.scope import tenant_scope
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 OFFERS = (Offer(JSON, is_plain=True), Offer("application/json", is_plain=True), Offer(XML))
@@ -74,16 +73,14 @@ class MetadataView(ReadView):
         return tagged(response, etag, vary=VARY)
 
     def _states(self, study_uid: str, series_uid: str) -> list[SeriesState]:
-        with tenant_scope(self.tenant_id):
-            states = series_states(study_uid=study_uid, series_uid=series_uid)
-            if not states:
-                raise Http404
-            read_audit(actor=self.actor, action=ACTION, study_ids=[states[0].study_id])
+        states = series_states(tenant_id=self.tenant_id, study_uid=study_uid, series_uid=series_uid)
+        if not states:
+            raise Http404
+        read_audit(tenant_id=self.tenant_id, actor=self.actor, action=ACTION, study_id=states[0].study_id)
         return states
 
     def _rows(self, state: SeriesState) -> list[StoredInstance]:
-        with tenant_scope(self.tenant_id):
-            return instances_select(study_uid=state.study_uid, series_uid=state.series_uid)
+        return instances_select(tenant_id=self.tenant_id, study_uid=state.study_uid, series_uid=state.series_uid)
 
     def _document(self, state: SeriesState, slug: str) -> Path:
         path = document_path(state, tenant_id=self.tenant_id, slug=slug)

@@ -40,7 +40,7 @@ def forms_choose(
             offers += object_offers(stored, is_plain=True)
         forms[stored] = accept_choose(accepted=accepted, offers=[*offers, *extra])
         if forms[stored] in extra:
-            return {}, forms[stored]
+            return {}, next(one for one in extra if one == forms[stored])
     kinds = {form.is_plain for form in forms.values()}
     if len(kinds) != 1:
         raise NotAcceptable([*forms.values(), *extra])

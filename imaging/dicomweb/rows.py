@@ -1,14 +1,12 @@
 """Which objects a WADO-RS address means: one statement, values only, the hospital named explicitly and first; and their audit."""
 
 import time
-from collections.abc import Iterable
 from typing import NamedTuple
-
-from django.db import connection, transaction
 
 from imaging.storage import LazyPath, object_path
 from journal.audit import BUCKET_SECONDS, Actor, audit_record
-from journal.wall.scope import tenant_id_current
+from journal.wall.reads import tenant_rows
+from journal.wall.scope import tenant_scope
 
 MAX_OBJECTS = 200_000
 REMEMBERED = 4096
@@ -51,9 +49,11 @@ _SQL = (
 _ORDER = " ORDER BY e.number NULLS LAST, e.id, i.number NULLS LAST, i.id LIMIT %s"
 
 
-def instances_select(*, study_uid: str, series_uid: str = "", instance_uid: str = "") -> list[StoredInstance]:
+def instances_select(
+    *, tenant_id: int, study_uid: str, series_uid: str = "", instance_uid: str = ""
+) -> list[StoredInstance]:
     """In the order people look at them; empty when there is no such study, series or instance in this hospital."""
-    tenant_id, sql = tenant_id_current(), _SQL
+    sql = _SQL
     values: list[object] = [tenant_id, tenant_id, tenant_id, study_uid]
     if series_uid:
         sql += " AND e.series_uid = %s"
@@ -64,9 +64,7 @@ def instances_select(*, study_uid: str, series_uid: str = "", instance_uid: str 
     else:
         sql += _ORDER
         values.append(MAX_OBJECTS)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return [StoredInstance(*row) for row in cursor.fetchall()]
+    return [StoredInstance(*row) for row in tenant_rows(tenant_id=tenant_id, sql=sql, values=values)]
 
 
 class SeriesState(NamedTuple):
@@ -84,36 +82,33 @@ _STATES_SQL = (
     "SELECT s.id, e.id, s.study_uid, e.series_uid, count(*), bit_xor(hashtextextended(i.sop_instance_uid || i.sha256, 0)) "
     "FROM imaging_study s JOIN imaging_series e ON e.tenant_id = s.tenant_id AND e.study_id = s.id "
     "JOIN imaging_instance i ON i.tenant_id = e.tenant_id AND i.series_id = e.id "
-    "WHERE s.tenant_id = %s AND e.tenant_id = %s AND i.tenant_id = %s"
+    "WHERE s.tenant_id = %s AND e.tenant_id = %s AND i.tenant_id = %s AND s.study_uid = %s"
 )
 
 
-def series_states(*, study_uid: str = "", series_uid: str = "", study_id: int = 0) -> list[SeriesState]:
+def series_states(*, tenant_id: int, study_uid: str, series_uid: str = "") -> list[SeriesState]:
     """The series of a study, by number. The mark is made of all UIDs and digests, so it needs no counter to be kept."""
-    tenant_id = tenant_id_current()
-    sql = _STATES_SQL + (" AND s.id = %s" if study_id else " AND s.study_uid = %s")
-    values: list[object] = [tenant_id, tenant_id, tenant_id, study_id or study_uid]
+    sql = _STATES_SQL
+    values: list[object] = [tenant_id, tenant_id, tenant_id, study_uid]
     if series_uid:
         sql += " AND e.series_uid = %s"
         values.append(series_uid)
     sql += " GROUP BY s.id, e.id, s.study_uid, e.series_uid, e.number ORDER BY e.number NULLS LAST, e.id"
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return [SeriesState(*row) for row in cursor.fetchall()]
+    return [SeriesState(*row) for row in tenant_rows(tenant_id=tenant_id, sql=sql, values=values)]
 
 
 _written: dict[tuple[int, str, str, int, str | None], int] = {}
 
 
-def read_audit(*, actor: Actor, action: str, study_ids: Iterable[int]) -> None:
-    """One row per actor, study, action and five minutes, and asked for once in that time by a process."""
-    tenant_id, bucket = tenant_id_current(), int(time.time()) // BUCKET_SECONDS
-    for study_id in set(study_ids):
-        what = (tenant_id, actor.name, action, study_id, actor.address)
-        if _written.get(what) == bucket:
-            continue
+def read_audit(*, tenant_id: int, actor: Actor, action: str, study_id: int) -> None:
+    """One row per actor, study, action and five minutes, committed before this returns; a process asks once in that time."""
+    bucket = int(time.time()) // BUCKET_SECONDS
+    what = (tenant_id, actor.name, action, study_id, actor.address)
+    if _written.get(what) == bucket:
+        return
+    with tenant_scope(tenant_id):
         audit_record(actor=actor, action=action, object_type="Study", object_id=str(study_id))
-        transaction.on_commit(lambda what=what: _remember(what, bucket))  # type: ignore[misc]
+    _remember(what, bucket)
 
 
 def _remember(what: tuple[int, str, str, int, str | None], bucket: int) -> None:

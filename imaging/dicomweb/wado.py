@@ -6,9 +6,11 @@ Raises nothing outwards: 404 for what is not there or not yours, 406 with the li
 import hashlib
 from collections.abc import Sequence
 
-from django.http import HttpResponseBase
+from django.http import HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 
+from imaging.dicomweb.accept import Offer
+from imaging.dicomweb.archive import archive_stream
 from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, tagged
 from imaging.dicomweb.retrieval import forms_choose, object_part, object_parts
 from imaging.dicomweb.rows import StoredInstance
@@ -16,6 +18,8 @@ from imaging.dicomweb.stow import StowView
 from imaging.dicomweb.streams import parts_response, plain_response
 from imaging.dicomweb.syntaxes import DICOM
 from imaging.dicomweb.transcode import TranscodingError
+
+ZIP = Offer("application/zip", is_plain=True)
 
 
 def objects_etag(rows: Sequence[StoredInstance], form: str) -> str:
@@ -31,10 +35,14 @@ class RetrieveView(ReadView):
 
     def get(self, request: Request, slug: str, study_uid: str, series_uid: str = "", instance_uid: str = "") -> HttpResponseBase:
         rows = self.rows(action="dicom.retrieve", study_uid=study_uid, series_uid=series_uid, instance_uid=instance_uid)
-        forms, form = forms_choose(rows, self.accepted(request))
+        forms, form = forms_choose(rows, self.accepted(request), extra=[ZIP] if not instance_uid else [])
         etag = objects_etag(rows, ",".join(f"{stored}>{one}" for stored, one in forms.items()))
         if is_unchanged(request, etag):
             return not_modified(etag)
+        if form is ZIP:
+            response = StreamingHttpResponse(archive_stream(rows), content_type=ZIP.media_type)
+            response["Content-Disposition"] = f'attachment; filename="{"series" if series_uid else "study"}-{rows[0].study_id}.zip"'
+            return tagged(response, etag)
         base = self.base(request)
         if len(rows) > 1:
             return tagged(parts_response(object_parts(rows, forms, base=base), media_type=DICOM), etag)

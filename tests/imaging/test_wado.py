@@ -3,11 +3,14 @@
 import email
 import hashlib
 import io
+import re
+import zipfile
 from typing import Any
 
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.fileset import FileSet
 from pydicom.uid import generate_uid
 
 from journal.models import AuditEvent
@@ -205,3 +208,39 @@ def test_objects_without_whole_frames(client, mercy, name) -> None:
     answer = get(client, mercy, f"{place(dcmread(io.BytesIO(raw), force=True))}/frames/1")
     assert answer.status_code == 404
     assert answer.json()["error"]
+
+
+def test_a_study_as_zip(client, mercy) -> None:
+    """"`application/zip` of a study, streamed, with DICOMDIR": the bytes that came, named by numbers, all in the directory."""
+    named = {"SpecificCharacterSet": "ISO_IR 192", "PatientName": "Müller^Ä=山田"}
+    slices = series_of(3, **named)
+    files = [part10(ds) for ds in slices]
+    sent(client, mercy, *files, part10(ct_slice(StudyInstanceUID=slices[0].StudyInstanceUID, SeriesNumber=2, **named)))
+    answer = get(client, mercy, f"studies/{slices[0].StudyInstanceUID}", "application/zip")
+    assert (answer.streaming, answer.headers["Content-Type"]) == (True, "application/zip")
+    with zipfile.ZipFile(io.BytesIO(content(answer))) as archive:
+        assert archive.testzip() is None
+        assert [archive.read(name) for name in archive.namelist()[:3]] == files
+        assert re.fullmatch(r"(DICOM/S0{5}[12]/I0{6}[1-4] ){4}DICOMDIR ", "".join(f"{name} " for name in archive.namelist()))
+        directory = dcmread(io.BytesIO(archive.read("DICOMDIR")))
+        found = [(one.DirectoryRecordType, one) for one in directory.DirectoryRecordSequence]
+        assert [kind for kind, _ in found] == ["PATIENT", "STUDY", "SERIES", "IMAGE", "IMAGE", "IMAGE", "SERIES", "IMAGE"]
+        for _, one in found:
+            if "ReferencedFileID" in one:
+                assert dcmread(archive.open("/".join(one.ReferencedFileID))).SOPInstanceUID == one.ReferencedSOPInstanceUIDInFile
+        assert str(found[0][1].PatientName) == named["PatientName"]
+        places = {one.seq_item_tell for _, one in found}
+        assert {one.OffsetOfTheNextDirectoryRecord for _, one in found} | {0} <= places | {0}
+    assert get(client, mercy, place(slices[0]), "application/zip").status_code == 406
+
+
+def test_the_directory_is_read_by_another_reader(client, mercy, tmp_path) -> None:
+    """pydicom's file-set reader follows every offset of it."""
+    slices = series_of(3)
+    sent(client, mercy, *(part10(ds) for ds in slices))
+    answer = get(client, mercy, f"studies/{slices[0].StudyInstanceUID}?accept=application/zip")
+    with zipfile.ZipFile(io.BytesIO(content(answer))) as archive:
+        archive.extractall(tmp_path)
+    found = FileSet(tmp_path / "DICOMDIR")
+    assert sorted(one.SOPInstanceUID for one in found) == sorted(ds.SOPInstanceUID for ds in slices)
+    assert found.find_values("PatientID") == ["P1"]
