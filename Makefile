@@ -6,12 +6,12 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test setup setup-dev lint imports types migrations bench screens clean
+.PHONY: demo test viewer setup setup-dev lint imports types migrations bench screens clean
 
-demo: setup
+demo: setup viewer
 	@exec $(PY) manage.py demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
 
-test: setup-dev lint imports types migrations
+test: setup-dev viewer lint imports types migrations
 	@$(PY) -m pytest -q -n 2 --dist loadgroup $(PYTEST)
 
 setup: $(VENV)/.runtime
@@ -30,6 +30,9 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	@echo "installing the pinned requirements and the tools of the tests (about a minute, once)"
 	@$(PY) -m pip install -q --disable-pip-version-check -r requirements-dev.txt
 	@touch $(VENV)/.runtime $@
+
+viewer: setup
+	@MEDHUB_DB_NAME=none MEDHUB_VIEWER=$(CURDIR)/.medhub/viewer $(PY) -W ignore manage.py viewer_install $(VIEWER)
 
 lint:
 	@$(PY) -m ruff check .

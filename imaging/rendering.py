@@ -5,10 +5,12 @@
 
 import io
 import os
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
@@ -25,13 +27,16 @@ MAX_PIXELS = 40_000_000  # a stitched long-leg radiograph has 30 million
 INFLATED_CAP = 512 << 20
 
 SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
-BITS_ALLOCATED, BITS_STORED, PADDING = 0x00280100, 0x00280101, 0x00280120
+PLANAR, BITS_ALLOCATED, BITS_STORED, HIGH_BIT, SIGNED, PADDING = (
+    0x00280006, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280120,
+)  # fmt: skip
+MODALITY_TABLE, VOI_TABLE, PIXEL_DATA = 0x00283000, 0x00283010, 0x7FE00010
 WINDOW_CENTER, WINDOW_WIDTH, VOI_FUNCTION = 0x00281050, 0x00281051, 0x00281056
 INTERCEPT, SLOPE = 0x00281052, 0x00281053
 SHARED_GROUPS, FRAME_GROUPS, FRAME_VOI, FRAME_VALUES = 0x52009229, 0x52009230, 0x00289132, 0x00289145
 _WANTED = frozenset((
-    SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, BITS_STORED, PADDING, WINDOW_CENTER, WINDOW_WIDTH,
-    VOI_FUNCTION, INTERCEPT, SLOPE, SHARED_GROUPS, FRAME_GROUPS, 0x7FE00001, 0x7FE00002,
+    SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, PLANAR, BITS_ALLOCATED, BITS_STORED, HIGH_BIT, SIGNED, PADDING, WINDOW_CENTER,
+    WINDOW_WIDTH, VOI_FUNCTION, INTERCEPT, SLOPE, MODALITY_TABLE, VOI_TABLE, SHARED_GROUPS, FRAME_GROUPS, 0x7FE00001, 0x7FE00002,
 ))  # fmt: skip
 _NATIVE = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.113619.5.2"))
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -69,11 +74,27 @@ def slice_render(
     path: str | os.PathLike[str], *, frame: int = 1, window: Window | None = None, max_pixels: int = MAX_PIXELS,
 ) -> bytes:
     """PNG, 8 bit, of one frame. `window` is (center, width) in the units after rescale and wins over the header."""
+    shown = frame_shown(path, frame=frame, window=window, max_pixels=max_pixels)
+    png = io.BytesIO()
+    Image.fromarray(shown).save(png, "PNG", compress_level=1)
+    return png.getvalue()
+
+
+def frame_shown(
+    path: str | os.PathLike[str], *, frame: int = 1, window: Window | None = None, function: str = "", max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """What a screen shows of one frame: uint8, (rows, columns) or (rows, columns, 3). Raises RenderError.
+
+    `function` is LINEAR, LINEAR_EXACT or SIGMOID and goes with `window`; without it the header's is used.
+    """
     try:
         head = part10_read(path, wanted=_WANTED)
     except HeaderError as error:
         raise RenderError(error.reason) from None
     _check_frame(head.header, frame, max_pixels)
+    stored = _stored(path, head, frame)
+    if stored is not None:
+        return _shown_plain(stored, head.header, _grayscale(head.header, frame, window, function))
     with _source(path, head) as (source, syntax):
         _check_bytes(source, head, syntax=syntax, frame=frame, max_pixels=max_pixels)
         attributes = Dataset()
@@ -87,14 +108,88 @@ def slice_render(
         except Exception as error:  # decoders raise whatever they like, and their texts quote the object
             raise RenderError(f"the pixels cannot be decoded ({type(error).__name__})") from None
     try:
-        shown = _shown(pixels, head.header, attributes, frame=frame, window=window)
+        return _shown(pixels, head.header, attributes, _grayscale(head.header, frame, window, function))
     except RenderError:
         raise
     except Exception as error:  # broken look-up tables
         raise RenderError(f"the pixels cannot be shown ({type(error).__name__})") from None
-    png = io.BytesIO()
-    Image.fromarray(shown).save(png, "PNG", compress_level=1)
-    return png.getvalue()
+
+
+_LITTLE = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1"))
+_LONG_HEAD, _IMPLICIT_HEAD = struct.Struct("<HH2s2xI"), struct.Struct("<HHI")
+
+
+def _stored(path: str | os.PathLike[str], head: Part10Head, frame: int) -> np.ndarray | None:
+    """The frame read where it lies, when it is plain gray or RGB of whole bytes: most of what is looked at. Else None."""
+    header = head.header
+    bits, samples, at = header.int(BITS_ALLOCATED), header.int(SAMPLES) or 1, header.pixel_data_offset
+    if head.transfer_syntax_uid not in _LITTLE or at is None or MODALITY_TABLE in header or VOI_TABLE in header:
+        return None
+    stored = header.int(BITS_STORED) or bits
+    if bits not in (8, 16) or not stored or stored > bits or (header.int(HIGH_BIT) or stored - 1) != stored - 1:
+        return None
+    photometric = header.text(PHOTOMETRIC)
+    is_gray = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2")
+    if not is_gray and not (samples == 3 and photometric == "RGB" and stored == 8 and bits == 8 and not header.int(PLANAR)):
+        return None
+    rows, columns = header.int(ROWS) or 0, header.int(COLUMNS) or 0
+    size = rows * columns * samples * bits // 8
+    with open(path, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size < size:  # pread would allocate what the header claims
+            return None
+        lead = os.pread(file.fileno(), 12, head.data_set_offset + at)
+        start = _pixels_start(lead, is_implicit=header.encoding.is_implicit)
+        if not start:
+            return None
+        raw = os.pread(file.fileno(), size, head.data_set_offset + at + start + (frame - 1) * size)
+    if len(raw) != size:
+        return None  # the long way says why
+    if not is_gray:
+        return np.frombuffer(raw, np.uint8).reshape(rows, columns, 3)
+    return np.frombuffer(raw, np.dtype("u1" if bits == 8 else "<u2")).reshape(rows, columns)
+
+
+def _pixels_start(lead: bytes, *, is_implicit: bool) -> int:
+    """Length of the element head when it is Pixel Data of a known length, else 0."""
+    if len(lead) < 12:
+        return 0
+    group, element, *_, length = (_IMPLICIT_HEAD if is_implicit else _LONG_HEAD).unpack_from(lead)
+    is_known = (group << 16 | element) == PIXEL_DATA and length != 0xFFFFFFFF
+    return (8 if is_implicit else 12) if is_known else 0
+
+
+def _shown_plain(pixels: np.ndarray, header: Header, grayscale: "_Grayscale") -> np.ndarray:
+    """By a table of what each stored value looks like: an image has more pixels than values."""
+    if pixels.ndim == 3:
+        return pixels
+    bits, is_signed = header.int(BITS_STORED) or pixels.dtype.itemsize * 8, bool(header.int(SIGNED))
+    if grayscale.window is None or grayscale.window[1] <= 0:
+        grayscale = replace(grayscale, window=None)
+    table = _table(pixels.dtype.itemsize * 8, bits, is_signed, header.text(PHOTOMETRIC) == "MONOCHROME1", grayscale)
+    if table is None:
+        values = _values(pixels.dtype.itemsize * 8, bits, is_signed)[pixels]
+        real = values.astype(np.float32) * np.float32(grayscale.slope) + np.float32(grayscale.intercept)
+        bright = _stretched(real, values, header)
+        bright = 1 - bright if header.text(PHOTOMETRIC) == "MONOCHROME1" else bright
+        return (bright * 255 + 0.5).astype(np.uint8)
+    return table.take(pixels)  # several times faster than table[pixels]
+
+
+@lru_cache(maxsize=8)
+def _values(allocated: int, bits: int, is_signed: bool) -> np.ndarray:
+    """Raw word -> stored value; bits above the highest stored one are no part of it (PS3.5 8.1.1)."""
+    words = np.arange(1 << allocated, dtype=np.int32) & ((1 << bits) - 1)
+    return np.where(words >> (bits - 1), words - (1 << bits), words).astype(np.int32) if is_signed else words
+
+
+@lru_cache(maxsize=256)
+def _table(allocated: int, bits: int, is_signed: bool, is_inverted: bool, grayscale: "_Grayscale") -> np.ndarray | None:
+    """Raw word -> brightness; None without a window, where brightness depends on the image."""
+    if grayscale.window is None:
+        return None
+    real = _values(allocated, bits, is_signed).astype(np.float32) * np.float32(grayscale.slope) + np.float32(grayscale.intercept)
+    bright = _windowed(real, grayscale.window, grayscale.function)
+    return ((1 - bright if is_inverted else bright) * 255 + 0.5).astype(np.uint8)
 
 
 def _check_frame(header: Header, frame: int, max_pixels: int) -> None:
@@ -169,7 +264,7 @@ def _stream_size(stream: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _shown(pixels: np.ndarray, header: Header, attributes: Dataset, *, frame: int, window: Window | None) -> np.ndarray:
+def _shown(pixels: np.ndarray, header: Header, attributes: Dataset, grayscale: _Grayscale) -> np.ndarray:
     photometric = header.text(PHOTOMETRIC)
     if photometric == "PALETTE COLOR":
         coloured = apply_color_lut(pixels, attributes)
@@ -178,7 +273,7 @@ def _shown(pixels: np.ndarray, header: Header, attributes: Dataset, *, frame: in
         if photometric not in _COLOUR:
             raise RenderError("the colour space is not one we can show")
         return _eight_bits(pixels, header.int(BITS_STORED) or 8)
-    bright = _brightness(pixels, attributes, header, _grayscale(header, frame, window))
+    bright = _brightness(pixels, attributes, header, grayscale)
     if photometric == "MONOCHROME1":
         bright = 1 - bright
     return (bright * 255 + 0.5).astype(np.uint8)
@@ -188,7 +283,7 @@ def _eight_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
     return (pixels >> (bits - 8)).astype(np.uint8) if bits > 8 else pixels.astype(np.uint8)
 
 
-def _grayscale(header: Header, frame: int, window: Window | None) -> _Grayscale:
+def _grayscale(header: Header, frame: int, window: Window | None, function: str) -> _Grayscale:
     """Enhanced objects say it for a frame or for all (PS3.3 C.7.6.16.2.9, C.7.6.16.2.10), others at the top level."""
     groups = [*header.items(FRAME_GROUPS)[frame - 1 : frame], *header.items(SHARED_GROUPS)[:1]]
     values = next((item for group in groups for item in group.items(FRAME_VALUES)), header)
@@ -201,7 +296,7 @@ def _grayscale(header: Header, frame: int, window: Window | None) -> _Grayscale:
         slope=1.0 if slope is None else slope,
         intercept=intercept or 0.0,
         window=window,
-        function=voi.text(VOI_FUNCTION).upper() or "LINEAR",
+        function=function or voi.text(VOI_FUNCTION).upper() or "LINEAR",
     )
 
 

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from medhub.embedded import Home
 from medhub.env import env_bool, env_choice, env_float, env_int, env_list, env_secret, env_text
+from portal.ohif import asset_headers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 MEDHUB_HOME = Path(os.environ.setdefault("MEDHUB_HOME", str(BASE_DIR / ".medhub")))
@@ -61,6 +62,8 @@ MEDHUB_MAX_OBJECT_BYTES = env_int("MEDHUB_MAX_OBJECT_BYTES", 4 * 1024**3)
 MEDHUB_MAX_REQUEST_BYTES = env_int("MEDHUB_MAX_REQUEST_BYTES", 16 * 1024**3)
 MEDHUB_ARRIVING_SECONDS = env_float("MEDHUB_ARRIVING_SECONDS", 10.0)
 MEDHUB_QUERY_LIMIT = env_int("MEDHUB_QUERY_LIMIT", 50_000)
+MEDHUB_RENDERED_CACHE_BYTES = env_int("MEDHUB_RENDERED_CACHE_BYTES", 64 * 1024**2)
+MEDHUB_VIEWER = Path(env_text("MEDHUB_VIEWER", str(MEDHUB_HOME / "viewer")))
 MEDHUB_DIMSE_PORT = env_int("MEDHUB_DIMSE_PORT", 11112)
 MEDHUB_DIMSE_TLS_PORT = env_int("MEDHUB_DIMSE_TLS_PORT", 2762)
 MEDHUB_DIMSE_TLS_CERT = env_text("MEDHUB_DIMSE_TLS_CERT", "")
@@ -228,6 +231,9 @@ STATIC_URL = "/static/"
 STATIC_ROOT = MEDHUB_HOME / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not env_bool("MEDHUB_PRODUCTION", False)  # no collectstatic in a demo
+WHITENOISE_ROOT = MEDHUB_VIEWER if MEDHUB_VIEWER.is_dir() else None  # it holds one folder, viewer/, so its files are under /viewer/
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^/viewer/.*[0-9a-f]{16}\.(js|wasm|woff2|css|svg|png)$"
+WHITENOISE_ADD_HEADERS_FUNCTION = asset_headers
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     # Vendored files carry their version in the name; a manifest would want the source maps that we don't ship.

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import attention, certificates, home, hospital, nodes, study, transfers, workitems, worklist
+from portal.views import attention, certificates, home, hospital, nodes, study, transfers, viewer, workitems, worklist
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -15,6 +15,10 @@ urlpatterns = [
         "t/<slug:slug>/studies/<uuid:uuid>/series/<int:series_id>/<int:number>.png", study.study_slice, name="study-slice"
     ),
     path("t/<slug:slug>/studies/<uuid:uuid>/send", transfers.study_send, name="study-send"),
+    path("t/<slug:slug>/studies/<uuid:uuid>/viewer", viewer.study_viewer, name="study-viewer"),
+    path("t/<slug:slug>/viewer/app-config.js", viewer.viewer_config, name="viewer-config"),
+    path("t/<slug:slug>/viewer/", viewer.viewer, name="viewer-home"),
+    path("t/<slug:slug>/viewer/<path:rest>", viewer.viewer, name="viewer"),
     path("t/<slug:slug>/nodes", nodes.nodes_page, name="nodes"),
     path("t/<slug:slug>/nodes/new", nodes.node_new, name="node-new"),
     path("t/<slug:slug>/nodes/<int:node_id>", nodes.node_page, name="node"),

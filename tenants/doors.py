@@ -6,7 +6,9 @@ Foreign or unknown hospitals answer 404, alike. Capabilities are named on the vi
 import functools
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -16,6 +18,7 @@ from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.authentication import SessionAuthentication as CsrfEnforcer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -93,10 +96,37 @@ class TokenAuthentication(BaseAuthentication):
         return 'Bearer realm="medhub"'
 
 
+@dataclass(frozen=True)
+class SessionHolder:
+    """Whom a browser's session stands for, in the hospital of the address."""
+
+    user_id: UUID
+    tenant_id: int
+    slug: str
+    role: str
+
+
+class SessionAuthentication(BaseAuthentication):
+    """The session that the pages use, for what a viewer in the browser reads. Unsafe methods need the CSRF token as well."""
+
+    def authenticate(self, request: Request) -> tuple[None, SessionHolder] | None:
+        user = getattr(request._request, "user", None)
+        if user is None or not user.is_authenticated:
+            return None
+        CsrfEnforcer().enforce_csrf(request)
+        membership = selectors.membership_get(user_id=user.pk, slug=request.parser_context["kwargs"].get("slug", ""))
+        if membership is None:
+            raise exceptions.NotFound
+        return None, SessionHolder(user.pk, membership.tenant_id, membership.tenant.slug, membership.role)
+
+
+TOKEN_OR_SESSION: list[type[BaseAuthentication]] = [TokenAuthentication, SessionAuthentication]
+
+
 class HospitalAPIView(APIView):
     """A machine door of one hospital. `capabilities` maps HTTP methods to what the token's role must allow."""
 
-    authentication_classes = [TokenAuthentication]
+    authentication_classes: list[type[BaseAuthentication]] = [TokenAuthentication]
     permission_classes: list[Any] = []
     capabilities: dict[str, str] = {}
     is_scoped = True  # False for views that take long from outside: they open short scopes themselves
@@ -116,7 +146,7 @@ class HospitalAPIView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         holder = request.auth
-        if not isinstance(holder, TokenHolder):
+        if not isinstance(holder, TokenHolder | SessionHolder):
             raise exceptions.NotAuthenticated
         if holder.slug != kwargs.get("slug"):
             raise exceptions.NotFound
@@ -126,7 +156,8 @@ class HospitalAPIView(APIView):
         if not is_allowed(role=holder.role, capability=self.capabilities[method]):
             raise exceptions.PermissionDenied
         self.tenant_id = holder.tenant_id
-        self.actor = Actor(name=f"token:{holder.token_id}", address=address_of(request))
+        name = f"token:{holder.token_id}" if isinstance(holder, TokenHolder) else f"user:{holder.user_id}"
+        self.actor = Actor(name=name, address=address_of(request))
         self._stack.enter_context(trace(""))
         if self.is_scoped:
             self._stack.enter_context(tenant_scope(holder.tenant_id))

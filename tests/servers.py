@@ -43,6 +43,7 @@ TEST_HOME = _home_take()
 for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_SWEEP_URL", "CELERY_BROKER_URL", "MEDHUB_PRODUCTION"):
     os.environ.pop(name, None)
 os.environ["MEDHUB_HOME"] = str(TEST_HOME)
+os.environ["MEDHUB_VIEWER"] = str(ROOT / ".medhub" / "viewer")  # installed once for all runs
 os.environ["MEDHUB_OBJECTS"] = str(TEST_HOME / f"objects-{WORKER}")
 os.environ["MEDHUB_LEASE_SECONDS"] = "2"
 os.environ["MEDHUB_ARRIVING_SECONDS"] = "0"

@@ -12,7 +12,7 @@ from imaging.dicomweb.rows import StoredInstance, instances_select, read_audit
 from imaging.dicomweb.stow import AnyAccept, DicomJSONRenderer
 from imaging.dicomweb.streams import RangeError
 from imaging.storage import ObjectMissingError, StoreAwayError
-from tenants.doors import HospitalAPIView
+from tenants.doors import TOKEN_OR_SESSION, HospitalAPIView
 
 
 class Unreadable(Exception):
@@ -27,6 +27,7 @@ class Unreadable(Exception):
 class ReadView(HospitalAPIView):
     """A door that reads. Rows are read in one statement; files are touched after it."""
 
+    authentication_classes = TOKEN_OR_SESSION
     capabilities = {"GET": "dicom.read"}
     content_negotiation_class = AnyAccept
     renderer_classes = [DicomJSONRenderer]

@@ -7,6 +7,7 @@ from imaging.dicomweb.capabilities import CapabilitiesView
 from imaging.dicomweb.framesview import FramesView
 from imaging.dicomweb.metadata import InstanceMetadataView, MetadataView
 from imaging.dicomweb.qido import InstancesSearchView, SeriesSearchView, StudiesView
+from imaging.dicomweb.rendered import RenderedView, ThumbnailView
 from imaging.dicomweb.uri import UriView
 from imaging.dicomweb.wado import RetrieveView, StudyView
 
@@ -25,6 +26,14 @@ urlpatterns = [
     path(SERIES, RetrieveView.as_view(), name="wado-series"),
     path(INSTANCE, RetrieveView.as_view(), name="wado-instance"),
     path(f"{INSTANCE}/frames/<str:numbers>", FramesView.as_view(), name="wado-frames"),
+    path(f"{STUDY}/rendered", RenderedView.as_view(), name="rendered-study"),
+    path(f"{SERIES}/rendered", RenderedView.as_view(), name="rendered-series"),
+    path(f"{INSTANCE}/rendered", RenderedView.as_view(), name="rendered-instance"),
+    path(f"{INSTANCE}/frames/<str:numbers>/rendered", RenderedView.as_view(), name="rendered-frames"),
+    path(f"{STUDY}/thumbnail", ThumbnailView.as_view(), name="thumbnail-study"),
+    path(f"{SERIES}/thumbnail", ThumbnailView.as_view(), name="thumbnail-series"),
+    path(f"{INSTANCE}/thumbnail", ThumbnailView.as_view(), name="thumbnail-instance"),
+    path(f"{INSTANCE}/frames/<str:numbers>/thumbnail", ThumbnailView.as_view(), name="thumbnail-frames"),
     path(f"{INSTANCE}/bulkdata/<path:path>", BulkView.as_view(), name="wado-bulk"),
     path(f"{STUDY}/metadata", MetadataView.as_view(), name="wado-study-metadata"),
     path(f"{SERIES}/metadata", MetadataView.as_view(), name="wado-series-metadata"),
