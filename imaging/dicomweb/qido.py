@@ -54,12 +54,12 @@ class SearchView(ReadView):
         return response
 
     def _page(self, asked: WebQuery, study_uid: str, series_uid: str) -> tuple[list[list[Value]], bool]:
-        plan = asked.plan()
-        with tenant_scope(self.tenant_id):
-            found = page_rows(plan, tenant_id=self.tenant_id, limit=asked.limit, offset=asked.offset, unique=asked.query.unique)
-            query_audit(actor=self.actor, level=asked.query.level.name)
-            if study_uid and not found[0] and not place_exists(study_uid=study_uid, series_uid=series_uid):
-                raise Http404
+        plan, tenant_id = asked.plan(), self.tenant_id
+        query_audit(tenant_id=tenant_id, actor=self.actor, level=asked.query.level.name)
+        with tenant_scope(tenant_id):
+            found = page_rows(plan, tenant_id=tenant_id, limit=asked.limit, offset=asked.offset, unique=asked.query.unique)
+        if study_uid and not found[0] and not place_exists(tenant_id=tenant_id, study_uid=study_uid, series_uid=series_uid):
+            raise Http404
         return found
 
 

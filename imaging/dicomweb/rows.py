@@ -67,15 +67,13 @@ def instances_select(
     return [StoredInstance(*row) for row in tenant_rows(tenant_id=tenant_id, sql=sql, values=values)]
 
 
-def place_exists(*, study_uid: str, series_uid: str = "") -> bool:
+def place_exists(*, tenant_id: int, study_uid: str, series_uid: str = "") -> bool:
     """Is there such a study, or such a series of it, in this hospital?"""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT 1 FROM imaging_study s JOIN imaging_series e ON e.tenant_id = s.tenant_id AND e.study_id = s.id "
-            "WHERE s.tenant_id = %s AND e.tenant_id = %s AND s.study_uid = %s AND (%s = '' OR e.series_uid = %s))",
-            [*[tenant_id_current()] * 2, study_uid, series_uid, series_uid],
-        )
-        return bool(cursor.fetchone()[0])
+    sql = (
+        "SELECT 1 FROM imaging_study s JOIN imaging_series e ON e.tenant_id = s.tenant_id AND e.study_id = s.id "
+        "WHERE s.tenant_id = %s AND e.tenant_id = %s AND s.study_uid = %s AND (%s = '' OR e.series_uid = %s) LIMIT 1"
+    )
+    return bool(tenant_rows(tenant_id=tenant_id, sql=sql, values=[tenant_id, tenant_id, study_uid, series_uid, series_uid]))
 
 
 class SeriesState(NamedTuple):
@@ -108,30 +106,30 @@ def series_states(*, tenant_id: int, study_uid: str, series_uid: str = "") -> li
     return [SeriesState(*row) for row in tenant_rows(tenant_id=tenant_id, sql=sql, values=values)]
 
 
-_written: dict[tuple[int, str, str, int, str | None], int] = {}
+_written: dict[tuple[int, str, str, str, str | None], int] = {}
 
 
 def read_audit(*, tenant_id: int, actor: Actor, action: str, study_id: int) -> None:
     """One row per actor, study, action and five minutes, committed before this returns; a process asks once in that time."""
+    _audit_once(tenant_id=tenant_id, actor=actor, action=action, object_type="Study", object_id=str(study_id), detail={})
+
+
+def query_audit(*, tenant_id: int, actor: Actor, level: str) -> None:
+    """One row per actor and five minutes for searches, as over DIMSE."""
+    _audit_once(
+        tenant_id=tenant_id, actor=actor, action="dicom.find", object_type="Search", object_id=actor.name, detail={"level": level},
+    )  # fmt: skip
+
+
+def _audit_once(
+    *, tenant_id: int, actor: Actor, action: str, object_type: str, object_id: str, detail: dict[str, int | str],
+) -> None:
     bucket = int(time.time()) // BUCKET_SECONDS
-    what = (tenant_id, actor.name, action, study_id, actor.address)
+    what = (tenant_id, actor.name, action, object_id, actor.address)
     if _written.get(what) == bucket:
         return
     with tenant_scope(tenant_id):
-        audit_record(actor=actor, action=action, object_type="Study", object_id=str(study_id))
-    _remember(what, bucket)
-
-
-def _remember(what: tuple[int, str, str, int, str | None], bucket: int) -> None:
+        audit_record(actor=actor, action=action, object_type=object_type, object_id=object_id, detail=detail)
     if len(_written) >= REMEMBERED:
         _written.clear()
     _written[what] = bucket
-
-
-def query_audit(*, actor: Actor, level: str) -> None:
-    """One row per actor and five minutes for searches, as over DIMSE."""
-    tenant_id, bucket = tenant_id_current(), int(time.time()) // BUCKET_SECONDS
-    what = (tenant_id, actor.name, "dicom.find", 0, actor.address)
-    if _written.get(what) != bucket:
-        audit_record(actor=actor, action="dicom.find", object_type="Search", object_id=actor.name, detail={"level": level})
-        transaction.on_commit(lambda: _remember(what, bucket))
