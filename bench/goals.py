@@ -21,9 +21,9 @@ class Goal:
         return value <= self.limit if self.is_at_most else value >= self.limit
 
 
-def _beside_orthanc(key: str, what: str, limit: float) -> "Goal":
+def _beside_orthanc(key: str, what: str, limit: float, *, row: str = "orthanc") -> "Goal":
     return Goal(
-        key=f"orthanc_{key}", row="orthanc", what=f"{what}, beside Orthanc", goal=f"{limit:g} x Orthanc", limit=limit,
+        key=f"{row}_{key}", row=row, what=f"{what}, beside Orthanc", goal=f"{limit:g} x Orthanc", limit=limit,
         unit="x Orthanc", is_at_most=False, judged_by="median of the paired ratios",
     )  # fmt: skip
 
@@ -65,6 +65,25 @@ GOALS = (
         key="receiver_mb", row="orthanc", limit=300.0, unit="MB", is_at_most=True, judged_by="the larger receiver",
         what="Memory of a listener process behind all rows",
         goal="300 MB or less",
+    ),
+    _beside_orthanc("stow_ct", "STOW-RS CT, 25 a request", 2.5, row="web"),
+    _beside_orthanc("stow_small_1", "STOW-RS tiny, 1 a request", 1.3, row="web"),
+    _beside_orthanc("stow_small_50", "STOW-RS tiny, 50 a request", 3.0, row="web"),
+    _beside_orthanc("qido_id", "QIDO by PatientID", 3.0, row="web"),
+    _beside_orthanc("qido_name", "QIDO by name wildcard", 30.0, row="web"),
+    _beside_orthanc("qido_date", "QIDO by date range", 30.0, row="web"),
+    _beside_orthanc("qido_page", "QIDO page (limit, offset)", 50.0, row="web"),
+    _beside_orthanc("qido_instances", "QIDO 500 instances of a series", 20.0, row="web"),
+    _beside_orthanc("metadata", "series metadata, 500 instances", 20.0, row="web"),
+    _beside_orthanc("instance", "WADO instance", 1.7, row="web"),
+    _beside_orthanc("frame", "WADO frame", 2.2, row="web"),
+    _beside_orthanc("frame_multi", "frame of a multi-frame object", 60.0, row="web"),
+    _beside_orthanc("rendered", "rendered 512x512", 4.0, row="web"),
+    _beside_orthanc("study", "whole-study WADO", 0.8, row="web"),
+    Goal(
+        key="web_lag", row="web", limit=2.0, unit="s", is_at_most=True, judged_by="the worst of all STOW rows",
+        what="Time from the last STOW-RS response until QIDO returns the last instance",
+        goal="2 s or less",
     ),
     Goal(
         key="demo_seconds", row="demo", limit=30.0, unit="s", is_at_most=True, judged_by="the slower run",

@@ -23,6 +23,7 @@ from bench.row_reading import fhir_measure, worklist_measure
 from bench.row_report import report_measure
 from bench.row_store import ct_measure, tiny_measure
 from bench.row_stow import stow_measure
+from bench.row_web import web_measure
 from bench.tell import machine, outcome_tell, verdicts_tell
 from medhub.stack import Stack, signals_raised
 
@@ -35,6 +36,7 @@ MEASURES: dict[str, Callable[[Bench], Outcome]] = {
     "worklist": worklist_measure,
     "stow": stow_measure,
     "orthanc": orthanc_measure,
+    "web": web_measure,
 }
 RESULT = BENCH / "result.json"
 
