@@ -8,6 +8,7 @@ from functools import partial
 
 from django.db import connection, transaction
 
+from imaging.dicomweb.documents import document_forget
 from imaging.filing import use_adjust
 from imaging.models import Instance, Series, Study, Upload
 from imaging.storage import object_delete
@@ -43,6 +44,8 @@ def instances_delete(*, actor: Actor, study_uid: str, series_uid: str = "", inst
     event_publish(name="study.changed", ids={"study_id": study.id})
     for key in keys:
         transaction.on_commit(partial(object_delete, key), robust=True)
+    for series_id in {row[3] for row in found}:
+        transaction.on_commit(partial(document_forget, tenant_id=study.tenant_id, series_id=series_id), robust=True)
     return len(found)
 
 

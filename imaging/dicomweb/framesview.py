@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from imaging.dicomweb.accept import Offer, accept_choose
 from imaging.dicomweb.frames import FrameError, Layout, frame_check, frame_pieces, layout_of
 from imaging.dicomweb.pixels import frame_transcode
-from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, tagged
+from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, range_of, tagged
 from imaging.dicomweb.rows import StoredInstance
 from imaging.dicomweb.streams import IN_MEMORY, Part, Piece, parts_response, plain_response
 from imaging.dicomweb.syntaxes import EXPLICIT, IMPLICIT, MEDIA, OCTETS, encodable, is_decodable
@@ -79,7 +79,7 @@ class FramesView(ReadView):
         except FrameError as error:
             raise Unreadable(error.status, error.text) from None
         if form.is_plain:
-            return tagged(plain_response(next(iter(parts)), range_header=request.META.get("HTTP_RANGE", "")), etag)
+            return tagged(plain_response(next(iter(parts)), range_header=range_of(request, etag)), etag)
         return tagged(parts_response(parts, media_type=form.media_type), etag)
 
     def _parts(self, row: StoredInstance, layout: Layout, wanted: Sequence[int], form: Offer) -> "list[Part] | Iterator[Part]":

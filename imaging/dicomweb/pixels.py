@@ -14,7 +14,7 @@ from pydicom.uid import UID
 
 from imaging.dicomweb.frames import FrameError, Layout, Pixels, frame_pieces
 from imaging.dicomweb.memory import Memory
-from imaging.dicomweb.syntaxes import EXPLICIT, JPEG_LS
+from imaging.dicomweb.syntaxes import ENCODERS, EXPLICIT, JPEG_LS
 from imaging.rendering import _stream_size
 
 FRAME_CAP = 512 << 20
@@ -74,4 +74,4 @@ def _encoded(pixels: Pixels, native: bytes, syntax: str) -> bytes:
             np.frombuffer(native, f"<u{pixels.allocated // 8}").reshape(pixels.samples, pixels.rows, pixels.columns), 0, -1
         ).tobytes()
         options["planar_configuration"] = 0
-    return bytes(get_encoder(UID(syntax)).encode(native, **options))
+    return bytes(get_encoder(UID(syntax)).encode(native, encoding_plugin=ENCODERS[syntax], **options))

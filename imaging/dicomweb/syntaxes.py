@@ -28,7 +28,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "video/mp4": tuple(f"{_J}{n}" for n in ("102", "102.1", "103", "103.1", "104", "104.1", "105", "105.1", "106", "106.1", "107", "108")),
 }
 MEDIA = {uid: media for media, uids in FAMILIES.items() for uid in uids}
-LOSSLESS_TARGETS = (J2K_LOSSLESS, JPEG_LS, RLE)
+# GDCM's encoders end the whole process on input they do not like (seen with RLE of an odd image): they are never asked
+ENCODERS = {J2K_LOSSLESS: "pylibjpeg", JPEG_LS: "pyjpegls", RLE: "pylibjpeg"}
 
 
 @lru_cache(maxsize=256)
@@ -46,10 +47,7 @@ def is_decodable(uid: str) -> bool:
 def encodable() -> tuple[str, ...]:
     """Lossless syntaxes that an encoder is installed for; pixels are never made lossy here."""
     found = []
-    for uid in LOSSLESS_TARGETS:
-        try:
-            if get_encoder(UID(uid)).is_available:
-                found.append(uid)
-        except NotImplementedError:
-            continue
+    for uid, plugin in ENCODERS.items():
+        if plugin in get_encoder(UID(uid)).available_plugins:
+            found.append(uid)
     return tuple(found)

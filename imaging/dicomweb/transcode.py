@@ -6,7 +6,7 @@ import os
 from pydicom import dcmread
 from pydicom.uid import UID
 
-from imaging.dicomweb.syntaxes import EXPLICIT, PLAIN
+from imaging.dicomweb.syntaxes import ENCODERS, EXPLICIT, PLAIN
 from imaging.dimse.transcoding import TranscodingError, dataset_transcode
 from imaging.part10 import file_meta_bytes
 
@@ -33,7 +33,7 @@ def _compressed(content: bytes, transfer_syntax_uid: str) -> bytes:
     if "PixelData" not in dataset:
         raise TranscodingError("the object has no pixels to compress")
     # the object stays the same one: lossless syntaxes only
-    dataset.compress(UID(transfer_syntax_uid), generate_instance_uid=False)
+    dataset.compress(UID(transfer_syntax_uid), encoding_plugin=ENCODERS[transfer_syntax_uid], generate_instance_uid=False)
     target = io.BytesIO()
     dataset.save_as(target, enforce_file_format=True)
     return target.getvalue()

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from imaging.deletion import instances_delete
 from imaging.dicomweb.accept import Offer
 from imaging.dicomweb.archive import archive_stream
-from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, tagged
+from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, range_of, tagged
 from imaging.dicomweb.retrieval import forms_choose, object_part, object_parts
 from imaging.dicomweb.rows import StoredInstance
 from imaging.dicomweb.stow import StowView
@@ -56,7 +56,7 @@ class RetrieveView(ReadView):
         except TranscodingError as error:
             raise Unreadable(406, f"{error}; as stored it can be had with transfer-syntax={rows[0].syntax}") from None
         if form.is_plain:
-            return tagged(plain_response(part, range_header=request.META.get("HTTP_RANGE", "")), etag)
+            return tagged(plain_response(part, range_header=range_of(request, etag)), etag)
         return tagged(parts_response([part], media_type=DICOM), etag)
 
     def delete(self, request: Request, slug: str, study_uid: str, series_uid: str = "", instance_uid: str = "") -> HttpResponse:

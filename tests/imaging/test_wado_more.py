@@ -55,7 +55,7 @@ def test_capabilities(client, mercy) -> None:
     assert paths == list(resources)
 
 
-def test_delete_wants_its_own_right(client, mercy, olaf) -> None:
+def test_delete_wants_its_own_right(client, mercy, olaf, settings) -> None:
     """"delete with the rights for it": 403 for who may only read and store, 404 for strangers; then nothing is left of it."""
     slices = series_of(3)
     other = ct_slice(StudyInstanceUID=slices[0].StudyInstanceUID, SeriesNumber=2)
@@ -67,6 +67,7 @@ def test_delete_wants_its_own_right(client, mercy, olaf) -> None:
     with mercy.scope():
         path, before = object_path(Instance.objects.get(sop_instance_uid=slices[0].SOPInstanceUID).key), StorageUse.objects.get()
     auth = admin(mercy)
+    assert content(get(client, mercy, f"studies/{slices[0].StudyInstanceUID}/metadata"))
     assert client.delete(one, headers=auth).status_code == 204
     assert client.delete(one, headers=auth).status_code == 404
     assert not path.exists()
@@ -78,6 +79,7 @@ def test_delete_wants_its_own_right(client, mercy, olaf) -> None:
     assert client.delete(f"{study}/series/{slices[0].SeriesInstanceUID}", headers=auth).status_code == 204
     assert client.delete(study, headers=auth).status_code == 204
     assert client.delete(study, headers=auth).status_code == 404
+    assert [one for one in (settings.MEDHUB_OBJECTS / f"t/{mercy.tenant.id}").rglob("*") if one.is_file()] == []
     assert get(client, mercy, f"studies/{slices[0].StudyInstanceUID}/metadata").status_code == 404
     with mercy.scope():
         row = Study.objects.get()
