@@ -45,7 +45,7 @@ class SearchView(ReadView):
             raise Unreadable(400, error.comment) from None
         except QueryTooWideError as error:
             raise Unreadable(413, error.comment) from None
-        encoder = JsonEncoder(asked.query, base=self.base(request))
+        encoder = JsonEncoder(asked.query, base=self.base(request), items=asked.items)
         response = _answer([encoder.encode(row) for row in rows], offer)
         warnings = [*asked.warnings, *([MORE] if has_more and not asked.is_limited else [])]
         if warnings:

@@ -1,6 +1,6 @@
 """Rows of a query as DICOM JSON (PS3.18 F.2): each value is rendered once a request, however many rows have it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -21,12 +21,12 @@ Render = Callable[[Value], bytes]
 class JsonEncoder:
     """Made once a query, used for each match. `base` is the hospital's DICOMweb root as the client called it."""
 
-    def __init__(self, query: Query, *, base: str) -> None:
+    def __init__(self, query: Query, *, base: str, items: Mapping[int, frozenset[int]]) -> None:
         self._base = base.encode()
         fields: dict[int, tuple[bytes, int, Render | None]] = {}
         for position, (key, attribute) in enumerate(query.answers):
             if attribute is not None:
-                fields[key.tag] = (_head(key.tag), position, _rendering(attribute))
+                fields[key.tag] = (_head(key.tag), position, _rendering(attribute, items.get(attribute.tag)))
         places = {key.tag: position for position, (key, _) in enumerate(query.answers)}
         self._uids = [places[attributes.UNIQUE[level]] for level in range(Level.STUDY, query.level + 1)]
         fields[CHARACTER_SET] = (_head(CHARACTER_SET) + b'{"vr":"CS","Value":["ISO_IR 192"]}', 0, None)
@@ -54,10 +54,10 @@ def _head(tag: int) -> bytes:
     return f'"{tag:08X}":'.encode()
 
 
-def _rendering(attribute: Attribute) -> Render:
+def _rendering(attribute: Attribute, wanted: frozenset[int] | None) -> Render:
     seen: dict[Any, bytes] = {}
     vr = attribute.vr
-    items = dict(attribute.items)
+    items = {tag: of for tag, of in attribute.items if wanted is None or tag in wanted}
 
     def render(value: Value) -> bytes:
         if value.__class__ is list:
@@ -95,5 +95,5 @@ def _value(vr: str, text: str) -> Any:
 
 
 def _sequence(found: list[dict[str, str]], vrs: dict[int, str]) -> dict[str, Any]:
-    items = [{name: element_json(vrs.get(int(name, 16), "UN"), value) for name, value in item.items()} for item in found]
+    items = [{name: element_json(vrs[int(name, 16)], value) for name, value in item.items() if int(name, 16) in vrs} for item in found]
     return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}

@@ -147,3 +147,14 @@ def started_key(date: str, time: str) -> str:
     """Date and time in one string that sorts (PS3.4 C.2.2.2.5, combined matching)."""
     day = date_key(date)
     return day + time_key(time) if day else ""
+
+
+def started_shift(key: str, *, minutes: int) -> str:
+    """A started key moved by so many minutes. One without a time is a whole day and stays."""
+    if len(key) != 20:
+        return key
+    try:
+        moment = datetime.strptime(key, "%Y%m%d%H%M%S%f").replace(tzinfo=UTC) + timedelta(minutes=minutes)
+    except (ValueError, OverflowError):
+        return key
+    return f"{moment:%Y%m%d%H%M%S%f}".rjust(20, "0")

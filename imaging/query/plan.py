@@ -27,6 +27,8 @@ _EXISTS = {
     Level.STUDY: "s.number_of_instances > 0",
 }
 
+DEEP = 100  # rows skipped before a page, from which on its ids are looked for first
+
 Read = Callable[[Sequence[Any], dict[int, dict[str, Any]]], Value]
 
 
@@ -40,6 +42,7 @@ class Plan:
     _params: list[Any] = field(default_factory=list)
     _columns: list[str] = field(default_factory=list)
     _levels: set[Level] = field(default_factory=set)
+    _inner: set[Level] = field(default_factory=set)  # those that conditions need
     _answers: list[int | Read | None] = field(default_factory=list)
     _tests: list[tuple[Read, Test]] = field(default_factory=list)
 
@@ -72,8 +75,23 @@ class Plan:
             order = "e.number NULLS LAST, e.id, i.number NULLS LAST, i.id"
         else:
             order = "i.id"
+        if offset >= DEEP:
+            return self._deep_sql(tenant_id, order=order, limit=limit, offset=offset)
         sql, params = self._from_where(tenant_id)
         return f"SELECT {', '.join(self._columns)} {sql} ORDER BY {order} LIMIT %s OFFSET %s", [*params, limit, offset]
+
+    def _deep_sql(self, tenant_id: int, *, order: str, limit: int, offset: int) -> tuple[str, list[Any]]:
+        """Ids of the page first, from the tables that conditions and order need: rows that are skipped are not joined."""
+        every, alias = set(self._levels), ALIASES[self.level]
+        self._levels = self._inner | ({Level.SERIES} if order.startswith("e.") else set())
+        inside, params = self._from_where(tenant_id)
+        self._levels = every
+        sql = (
+            f"SELECT {', '.join(self._columns)} {self._tables()} "  # noqa: S608 expressions of our own
+            f"JOIN (SELECT {alias}.id {inside} ORDER BY {order} LIMIT %s OFFSET %s) page ON page.id = {alias}.id "
+            f"WHERE {self._tenant()} ORDER BY {order}"
+        )
+        return sql, [*params, limit, offset, *self._tenants(tenant_id)]
 
     def ids_sql(self, tenant_id: int, *, limit: int) -> tuple[str, list[Any]]:
         """The ids of all matches."""
@@ -130,6 +148,7 @@ class Plan:
     def add(self, attribute: Attribute, match: Match) -> None:
         if match.sql:
             self._levels.add(attribute.level)
+            self._inner.add(attribute.level)
             self._where.append(match.sql)
             self._params += match.params
         if match.test is not None:

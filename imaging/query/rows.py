@@ -58,10 +58,16 @@ def page_rows(
         return _matched(plan, rows[:limit]), len(rows) > limit
     most = settings.MEDHUB_QUERY_LIMIT
     rows = _fetch(plan, *plan.ordered_sql(tenant_id, unique=unique, limit=most + 1, offset=0))
+    found: list[list[Value]] = []
+    for row in rows[:most]:
+        values = plan.values(row)
+        if values is not None:
+            found.append(values)
+            if len(found) > offset + limit:
+                return found[offset : offset + limit], True
     if len(rows) > most:
         raise QueryTooWideError
-    found = _matched(plan, rows)
-    return found[offset : offset + limit], len(found) > offset + limit
+    return found[offset:], False
 
 
 def _others(plan: Plan, tenant_id: int, *, seen: set[int], limit: int) -> Iterator[list[list[Value]]]:

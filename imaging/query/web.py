@@ -14,15 +14,17 @@ from imaging.query import attributes
 from imaging.query.attributes import ATTRIBUTES, Level
 from imaging.query.fold import group_fold
 from imaging.query.keys import Key, Query, QueryError, query_parse
-from imaging.query.match import Match
+from imaging.query.match import NAME_COLUMNS, WILDCARD_VRS, Match
 from imaging.query.plan import Plan, plan_make
+from imaging.query.zones import STARTED, zone_read, zoned_match
 
 LIMIT = {Level.STUDY: 5_000, Level.SERIES: 5_000, Level.IMAGE: 20_000}  # answers of one request
 OFFSET_MAX = 1_000_000
-PATIENT_NAME, TIME_ZONE = 0x00100010, 0x00080201
+PATIENT_NAME, REFERRER, TIME_ZONE = 0x00100010, 0x00080090, 0x00080201
 _CONTROLS = frozenset(("includefield", "fuzzymatching", "limit", "offset", "accept", "emptyvaluematching", "multiplevaluematching"))
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _NAME = re.compile(r"[A-Za-z0-9]{1,64}")
+_UNFIT = re.compile("[\x00-\x1f\x7f\ufffd]")  # PostgreSQL takes no NUL, and \ufffd stands for what was no UTF-8
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _PATIENT = (PATIENT_NAME, attributes.PATIENT_ID, 0x00100021, 0x00100030, 0x00100040)
 # PS3.18 tables 10.6.3-3 to 10.6.3-5, and what viewers show beside it
@@ -50,14 +52,19 @@ class WebQuery:
     limit: int
     offset: int
     is_limited: bool  # the client said how many it wants
-    names: tuple[str, ...] = ()  # of fuzzy matching
+    names: tuple[tuple[int, str], ...] = ()  # of fuzzy matching
+    started: tuple[str, str, str] | None = None  # date, time and their zone, when the client names one
+    items: dict[int, frozenset[int]] = field(default_factory=dict)  # of a sequence: what is answered, when not all
     warnings: tuple[str, ...] = ()
 
     def plan(self) -> Plan:
         """Raises QueryError for values that their VR does not have."""
         plan = plan_make(self.query)
-        for name in self.names:
-            plan.add(ATTRIBUTES[PATIENT_NAME], _words_match(name))
+        for tag, name in self.names:
+            plan.add(ATTRIBUTES[tag], _words_match(tag, name))
+        if self.started is not None:
+            date, time, zone = self.started
+            plan.add(STARTED, zoned_match(date=date, time=time, zone=zone))
         return plan
 
 
@@ -81,12 +88,10 @@ def web_query(*, level: Level, parameters: Iterable[tuple[str, str]], unique: di
             raise QueryError("a UID of the address is asked for a second time")
         asked.values[(tag,)] = [uid]
     warnings: list[str] = []
-    names: tuple[str, ...] = ()
-    if asked.is_fuzzy and (PATIENT_NAME,) in asked.values:
-        names = tuple(asked.values.pop((PATIENT_NAME,)))
-        asked.fields.append((PATIENT_NAME,))
-    elif asked.is_fuzzy:
-        warnings.append("fuzzymatching is done for PatientName only")
+    names = tuple(_fuzzy(asked)) if asked.is_fuzzy else ()
+    if asked.is_fuzzy and (not names or any(_vr(path[-1]) == "PN" for path, values in asked.values.items() if any(values))):
+        warnings.append("fuzzymatching is done for PatientName and ReferringPhysicianName only, and not beside wildcards")
+    started = _started(asked)
     wanted = _wanted(level, asked, unique)
     query = query_parse(level=level.name, keys=_keys(asked, wanted), is_patient_root=False, is_relational=True)
     if query.has_unsupported:
@@ -96,12 +101,17 @@ def web_query(*, level: Level, parameters: Iterable[tuple[str, str]], unique: di
         warnings.append(f"limit is {most} at the most")
     limit = min(most if asked.limit is None else asked.limit, most)
     known = tuple((key, attribute) for key, attribute in query.answers if attribute is not None)
-    return WebQuery(replace(query, answers=known), limit, asked.offset, asked.limit is not None, names, tuple(warnings))
+    return WebQuery(
+        replace(query, answers=known), limit, asked.offset, asked.limit is not None, names, started, _items(asked, wanted),
+        tuple(warnings),
+    )  # fmt: skip
 
 
 def _asked(parameters: Iterable[tuple[str, str]]) -> _Asked:
     asked = _Asked()
     for name, value in parameters:
+        if _UNFIT.search(value):
+            raise QueryError("a parameter has control characters or is no UTF-8")
         if name not in _CONTROLS:
             asked.values.setdefault(path_read(name), []).append(value)
         elif name == "includefield":
@@ -196,19 +206,62 @@ def _value(vr: str, values: list[str]) -> str:
         values = [part.strip() for value in values for part in re.split(r"[,\\]", value) if part.strip()]
         if any(set("*?") & set(value) for value in values) and values != ["*"]:
             raise QueryError("a UID has no wildcards")
-    elif len(values) > 1 and vr != "CS":
+    elif vr == "CS":
+        values = [value.replace(",", "\\") for value in values]  # no comma is in a code string: people write lists so
+    elif len(values) > 1:
         raise QueryError("an attribute is asked for more than once")
+    if vr not in WILDCARD_VRS and vr != "UR" and values != ["*"] and any(set("*?") & set(value) for value in values):
+        raise QueryError("a wildcard stands in an attribute whose VR has none")
     return "\\".join(values)
 
 
-def _words_match(value: str) -> Match:
-    """Every word of the key begins a word of one of the three groups: "joh" and "doe" find DOE^JOHN, "ohn" doesn't."""
+def _fuzzy(asked: _Asked) -> list[tuple[int, str]]:
+    """Take the names out that are matched by words; they are answered still."""
+    names = []
+    for tag in (PATIENT_NAME, REFERRER):
+        values = asked.values.get((tag,), [])
+        if len(values) == 1 and values[0] and not set("*?=") & set(values[0]):
+            names.append((tag, values[0]))
+            del asked.values[(tag,)]
+            asked.fields.append((tag,))
+    return names
+
+
+def _started(asked: _Asked) -> tuple[str, str, str] | None:
+    """Take date and time out when the client says of which zone they are; without them the offset is a key like others."""
+    given = [asked.values.get((tag,), []) for tag in (attributes.STUDY_DATE, attributes.STUDY_TIME)]
+    if not any(value not in {"", "*"} for values in given for value in values):
+        return None
+    zone = zone_read(asked.values.get((TIME_ZONE,), []))
+    if not zone:
+        return None
+    for tag in (attributes.STUDY_DATE, attributes.STUDY_TIME, TIME_ZONE):
+        if asked.values.pop((tag,), None) is not None:
+            asked.fields.append((tag,))
+    return _value("DA", given[0]), _value("TM", given[1]), zone
+
+
+def _items(asked: _Asked, wanted: set[int]) -> dict[int, frozenset[int]]:
+    """Of sequences that are there because of a path alone: that attribute alone (PS3.18 8.3.4.3)."""
+    if asked.is_all:
+        return {}
+    paths = [path for path in asked.fields if len(path) == 2]
+    whole = {path[0] for path in asked.fields if len(path) == 1} | {path[0] for path in asked.values}
+    whole |= {tag for tags in DEFAULTS.values() for tag in tags}
+    return {
+        tag: frozenset(path[1] for path in paths if path[0] == tag) for tag in {path[0] for path in paths} if tag in wanted - whole
+    }
+
+
+def _words_match(tag: int, value: str) -> Match:
+    """Every word of the key begins a word of the name: "joh" and "doe" find DOE^JOHN, "ohn" doesn't."""
+    columns = NAME_COLUMNS if tag == PATIENT_NAME else (ATTRIBUTES[tag].folded,)
     words = [word for word in re.split(r"[\s^=*?]+", group_fold(value)) if word]
     if not words:
         raise QueryError("a key has no letters to compare")
     sql, params = [], []
     for word in words[:8]:
-        pattern = "(^|[ ^-])" + re.sub(r"([^\w\s])", r"\\\1", word)
-        sql.append("(p.name_key ~ %s OR p.name_ideographic_key ~ %s OR p.name_phonetic_key ~ %s)")
-        params += [pattern] * 3
+        pattern = "(^|[ ^=-])" + re.sub(r"([^\w\s])", r"\\\1", word)
+        sql.append("(" + " OR ".join(f"{column} ~ %s" for column in columns) + ")")
+        params += [pattern] * len(columns)
     return Match(" AND ".join(sql), tuple(params))
