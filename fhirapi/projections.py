@@ -13,6 +13,8 @@ from fhirapi.sources import (
     ReportRow,
     hospital_read,
     patient_ids_read,
+    patients_read,
+    report_ids_read,
     report_read,
     report_study_read,
     studies_read,
@@ -51,6 +53,28 @@ def diagnostic_report_project(*, event: Event) -> None:
         raise PermanentError("the report is not there")
     resources_put(resources=report_resources(report=report, hospital=hospital_read()))
     fault("projection.report")
+
+
+def patient_merge_project(*, event: Event) -> None:
+    """patient.merged: reports name the person who stays, and the other one says by whom it is replaced (Patient.link).
+
+    `study.changed` of each study brings the ImagingStudies up to date.
+    """
+    gone_id, into_id = event.ids["patient_id"], event.ids["into_id"]
+    report_ids = report_ids_read(patient_id=into_id)
+    names = [f"project/patient/{patient_id}" for patient_id in (gone_id, into_id)]
+    lock_take(names=[*names, *(f"project/report/{report_id}" for report_id in report_ids)])
+    people = patients_read(patient_ids=[gone_id, into_id])
+    if len(people) < 2:
+        raise PermanentError("one of the two patients is not there")
+    hospital = hospital_read()
+    resources = [
+        patient.to_fhir(patient=people[into_id], hospital=hospital.uuid),
+        patient.to_fhir(patient=people[gone_id], hospital=hospital.uuid, replaced_by=people[into_id].uuid),
+    ]
+    for report in filter(None, (report_read(report_id=report_id) for report_id in report_ids)):
+        resources += report_resources(report=report, hospital=hospital)
+    resources_put(resources=list({(one["resourceType"], one["id"]): one for one in resources}.values()))
 
 
 def imaging_studies_put(*, study_ids: Sequence[int]) -> list[Stored]:

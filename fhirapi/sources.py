@@ -14,7 +14,7 @@ from django.db import connection
 
 from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
 from ai.models import Report
-from imaging.models import Study
+from imaging.models import Patient, Study
 from journal.wall.scope import tenant_id_current
 from tenants.models import Tenant
 from tenants.selectors import tenant_get
@@ -116,6 +116,17 @@ def study_ids_read(*, after: int, limit: int) -> list[int]:
 def report_study_read(*, report_id: int) -> tuple[int, int] | None:
     """(study, patient) of a report, or None."""
     return Report.objects.filter(id=report_id).values_list("study_id", "study__patient_id").first()
+
+
+def report_ids_read(*, patient_id: int) -> list[int]:
+    """The reports of a patient's studies."""
+    return list(Report.objects.filter(study__patient_id=patient_id).order_by("id").values_list("id", flat=True))
+
+
+def patients_read(*, patient_ids: Sequence[int]) -> dict[int, PatientRow]:
+    """Patients by id."""
+    rows = Patient.objects.filter(id__in=patient_ids).values_list(*PATIENT_COLUMNS)
+    return {row[0]: PatientRow(**dict(zip(PATIENT_COLUMNS, row, strict=True))) for row in rows}
 
 
 def studies_read(*, study_ids: Sequence[int]) -> list[StudyRow]:

@@ -150,7 +150,7 @@ def _series_resolve(batch: Batch) -> dict[str, int]:
         (
             d.facts.series_uid, batch.studies[d.facts.study_uid].id, d.facts.modality, d.facts.series_number,
             d.facts.series_description, d.facts.body_part, d.facts.laterality, d.facts.manufacturer,
-            id_time(d.item.instance_id), id_new(), d.facts.series_extra,
+            id_time(d.item.instance_id).isoformat(), id_new(), d.facts.series_extra,
         )
         for d in first.values()
     ]  # fmt: skip
@@ -190,7 +190,7 @@ def _values(d: Described, key: str) -> dict[str, Any]:
         "sop_class_uid": facts.sop_class_uid, "transfer_syntax_uid": facts.transfer_syntax_uid, "number": facts.number,
         "frames": facts.frames, "rows": facts.rows, "columns": facts.columns, "position": facts.position, "extra": facts.extra,
         "key": key, "size": d.size, "sha256": d.sha256, "dataset_sha256": "", "source": d.item.source,
-        "received_at": id_time(d.item.instance_id), "scrub_result": "",
+        "received_at": id_time(d.item.instance_id).isoformat(), "scrub_result": "",
     }  # fmt: skip
 
 

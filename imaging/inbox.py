@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import heapq
 import mmap
 import os
 import socket
@@ -142,20 +143,20 @@ def inbox_objects(*, limit: int) -> Iterator[list[InboxObject]]:
     if not root.is_dir():
         return
     for tenant in sorted((e for e in os.scandir(root) if e.is_dir()), key=lambda entry: entry.name):
-        found: list[InboxObject] = []
-        for folder in os.scandir(tenant.path):
-            source, _, trace_id = folder.name.partition("-")
-            for entry in os.scandir(folder.path):
-                if entry.name.endswith(".dcm"):
-                    found.append(
-                        InboxObject(
-                            tenant_id=int(tenant.name), instance_id=int(entry.name[:-4]), source=int(source),
-                            trace_id=trace_id, path=Path(entry.path),
-                        )  # fmt: skip
-                    )
-        found.sort(key=lambda item: item.instance_id)
-        if found:
-            yield found[:limit]
+        waiting = [
+            (int(entry.name[:-4]), folder.name, entry.path)
+            for folder in os.scandir(tenant.path)
+            for entry in os.scandir(folder.path)
+            if entry.name.endswith(".dcm")
+        ]
+        # of a migration's backlog only the oldest become objects, each time round
+        if waiting:
+            yield [_waiting_object(int(tenant.name), *one) for one in heapq.nsmallest(limit, waiting)]
+
+
+def _waiting_object(tenant_id: int, instance_id: int, folder: str, path: str) -> InboxObject:
+    source, _, trace_id = folder.partition("-")
+    return InboxObject(tenant_id=tenant_id, instance_id=instance_id, source=int(source), trace_id=trace_id, path=Path(path))
 
 
 def inbox_watermark(*, tenant_id: int) -> datetime | None:

@@ -20,6 +20,7 @@ from imaging.query import fold, moments
 from imaging.storage import object_folder, object_key, objects_settle
 from imaging.storage.digests import file_digest
 from journal.faults import fault
+from journal.wall.arrays import rows_insert
 from journal.wall.ids import id_time
 from journal.wall.scope import tenant_id_current, tenant_scope
 from tenants.models import DuplicatePolicy
@@ -205,7 +206,7 @@ def _studies_resolve(described: list[Described], batch: Batch) -> dict[str, Stud
     studies = _studies_locked(first)
     new = [_study_new(d, batch.people[d.facts.sop_instance_uid].id) for uid, d in first.items() if uid not in studies]
     if new:
-        Study.objects.bulk_create(new, ignore_conflicts=True)
+        rows_insert(new, is_conflict_ignored=True)
         studies = _studies_locked(first)
     return studies
 

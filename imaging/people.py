@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from imaging.describe import InstanceFacts, PatientFacts
 from imaging.models import Patient
 from imaging.query.fold import name_fold, text_fold
+from journal.wall.arrays import rows_insert
 
 Key = tuple[str, str, str]  # issuer, patient id, variant
 
@@ -93,5 +94,5 @@ def _all_made(new: Collection[Patient]) -> bool:
     """A conflicting insert waits until the other transaction has ended; then its row is seen the next time round."""
     if not new:
         return True
-    Patient.objects.bulk_create(new, ignore_conflicts=True)
+    rows_insert(list(new), is_conflict_ignored=True)
     return Patient.objects.filter(id__in=[patient.id for patient in new]).count() == len(new)

@@ -17,6 +17,7 @@ from journal.faults import fault
 from journal.models import Delivery, OutboxEvent
 from journal.trace import trace, trace_id_current
 from journal.types import EVENTS, Event
+from journal.wall.arrays import rows_insert
 from journal.wall.scope import tenant_id_current
 
 log = logging.getLogger(__name__)
@@ -72,13 +73,13 @@ def events_publish(*, events: Sequence[NewEvent]) -> list[int]:
         raise ValueError(f"unknown event {', '.join(sorted(unknown))}")
     now, subscribers = timezone.now(), flow()
     rows = [OutboxEvent(name=e.name, ids=e.ids, trace_id=e.trace_id, created_at=now) for e in events]
-    OutboxEvent.objects.bulk_create(rows)
+    rows_insert(rows)
     deliveries = [
         Delivery(event=row, subscriber=path, due_at=now + timedelta(seconds=event.delay_seconds))
         for row, event in zip(rows, events, strict=True)
         for path in subscribers[row.name]
     ]
-    Delivery.objects.bulk_create(deliveries)
+    rows_insert(deliveries)
     at_once = [row.id for row in deliveries if row.due_at == now]
     if at_once:
         transaction.on_commit(_nudge(tenant_id_current(), at_once), robust=True)

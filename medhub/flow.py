@@ -12,8 +12,7 @@ FLOW: dict[str, tuple[str, ...]] = {
     "result.received": ("ai.reports.report_issue",),
     "report.issued": ("fhirapi.projections.diagnostic_report_project",),
     "order.changed": ("imaging.matching.order_studies_match",),
-    # Its subscribers come with merges (the FHIR-connected issue).
-    "patient.merged": (),
+    "patient.merged": ("fhirapi.projections.patient_merge_project",),
 }
 
 # Subscribers that take many events at once: a hundred small studies arriving are not a hundred times the same statements.

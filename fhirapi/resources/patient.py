@@ -21,7 +21,8 @@ REPRESENTATION = f"{HL7}/StructureDefinition/iso21090-EN-representation"
 GROUPS = ("ABC", "IDE", "SYL")  # alphabetic, ideographic, phonetic: the order of PS3.5 6.2.1.1
 
 
-def to_fhir(*, patient: PatientRow, hospital: UUID) -> Json:
+def to_fhir(*, patient: PatientRow, hospital: UUID, replaced_by: UUID | None = None) -> Json:
+    """`replaced_by`: somebody decided that this one is that one."""
     sex = text_of(patient.sex).upper()
     return filled({
         "resourceType": "Patient",
@@ -30,6 +31,8 @@ def to_fhir(*, patient: PatientRow, hospital: UUID) -> Json:
         "name": _names(text_of(patient.name)),
         "gender": GENDERS.get(sex, "unknown") if sex else "",
         "birthDate": date_of(patient.birth_date),
+        "active": False if replaced_by else None,
+        "link": [{"other": {"reference": f"Patient/{replaced_by}"}, "type": "replaced-by"}] if replaced_by else [],
     })  # fmt: skip
 
 

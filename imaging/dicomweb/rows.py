@@ -3,10 +3,12 @@
 import time
 from typing import NamedTuple
 
+from django.db import connection, transaction
+
 from imaging.storage import LazyPath, object_path
 from journal.audit import BUCKET_SECONDS, Actor, audit_record
 from journal.wall.reads import tenant_rows
-from journal.wall.scope import tenant_scope
+from journal.wall.scope import tenant_id_current, tenant_scope
 
 MAX_OBJECTS = 200_000
 REMEMBERED = 4096
@@ -67,6 +69,17 @@ def instances_select(
     return [StoredInstance(*row) for row in tenant_rows(tenant_id=tenant_id, sql=sql, values=values)]
 
 
+def place_exists(*, study_uid: str, series_uid: str = "") -> bool:
+    """Is there such a study, or such a series of it, in this hospital?"""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM imaging_study s JOIN imaging_series e ON e.tenant_id = s.tenant_id AND e.study_id = s.id "
+            "WHERE s.tenant_id = %s AND e.tenant_id = %s AND s.study_uid = %s AND (%s = '' OR e.series_uid = %s))",
+            [*[tenant_id_current()] * 2, study_uid, series_uid, series_uid],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 class SeriesState(NamedTuple):
     """A series and a mark that changes whenever the bytes of one of its instances do."""
 
@@ -115,3 +128,12 @@ def _remember(what: tuple[int, str, str, int, str | None], bucket: int) -> None:
     if len(_written) >= REMEMBERED:
         _written.clear()
     _written[what] = bucket
+
+
+def query_audit(*, actor: Actor, level: str) -> None:
+    """One row per actor and five minutes for searches, as over DIMSE."""
+    tenant_id, bucket = tenant_id_current(), int(time.time()) // BUCKET_SECONDS
+    what = (tenant_id, actor.name, "dicom.find", 0, actor.address)
+    if _written.get(what) != bucket:
+        audit_record(actor=actor, action="dicom.find", object_type="Search", object_id=actor.name, detail={"level": level})
+        transaction.on_commit(lambda: _remember(what, bucket))

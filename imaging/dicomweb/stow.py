@@ -15,6 +15,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from imaging.dicomweb.related import CHUNK, BodyError, limited, media_type, parts
+from imaging.dicomweb.stow_metadata import objects_assembled
 from imaging.inbox import Draft, object_writer
 from imaging.ingest import NO_MATCH, ObjectFacts, Refused, disk_status, draft_check, draft_keep
 from journal.audit import audit_record
@@ -24,7 +25,8 @@ from tenants.doors import HospitalAPIView
 
 log = logging.getLogger(__name__)
 
-DICOM_JSON = "application/dicom+json"
+DICOM, DICOM_JSON = "application/dicom", "application/dicom+json"
+Pieces = Iterator[MultipartSegment | bytes | None]
 SOURCE_WEB = 0
 
 
@@ -84,23 +86,33 @@ class StowView(HospitalAPIView):
         is_chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
         length = None if is_chunked else int(request.META.get("CONTENT_LENGTH") or 0)
         read = limited(request.META["wsgi.input"], limit=settings.MEDHUB_MAX_REQUEST_BYTES, length=length)
-        if kind == "multipart/related" and parameters.get("type", "application/dicom") == "application/dicom":
+        outcome, type_of_parts = Outcome(), parameters.get("type", DICOM)
+        if kind == "multipart/related" and type_of_parts in {DICOM, DICOM_JSON}:
             if not parameters.get("boundary"):
                 raise BodyError(400, "the boundary is missing")
             pieces = parts(read, parameters["boundary"])
-        elif kind == "application/dicom":
+        elif kind == DICOM:
             pieces = _single(read)
         else:
-            raise BodyError(415, "send multipart/related; type=application/dicom, or application/dicom")
-        outcome = Outcome()
-        for piece in pieces:
-            if isinstance(piece, MultipartSegment):
-                self._part(pieces, study_uid, outcome)
+            raise BodyError(415, "send application/dicom, or multipart/related; type=application/dicom or application/dicom+json")
+        if type_of_parts == DICOM_JSON and kind != DICOM:
+            self._assembled(pieces, study_uid, outcome)
+        else:
+            for piece in pieces:
+                if isinstance(piece, MultipartSegment):
+                    self._part(pieces, study_uid, outcome)
         if not outcome.stored and not outcome.failed:
             raise BodyError(400, "no part in the body")
         return outcome
 
-    def _part(self, pieces: Iterator[MultipartSegment | bytes | None], study_uid: str, outcome: Outcome) -> None:
+    def _assembled(self, pieces: Pieces, study_uid: str, outcome: Outcome) -> None:
+        for made in objects_assembled(pieces):
+            if isinstance(made, tuple):
+                outcome.failed.append(made)
+            else:
+                self._part(_single(made.read, has_head=False), study_uid, outcome)
+
+    def _part(self, pieces: Pieces, study_uid: str, outcome: Outcome) -> None:
         """Take one part. A part that is refused is read to its end, so the next one begins where it should."""
         with ExitStack() as stack:
             try:
@@ -133,7 +145,7 @@ class StowView(HospitalAPIView):
             outcome.stored.append(facts)
 
 
-def _spool(draft: Draft, pieces: Iterator[MultipartSegment | bytes | None]) -> Refused | None:
+def _spool(draft: Draft, pieces: Pieces) -> Refused | None:
     """Write one part's bytes. After a write error the rest of the part is read and dropped."""
     failure: Refused | None = None
     for piece in iter(lambda: next(pieces, None), None):
@@ -145,9 +157,10 @@ def _spool(draft: Draft, pieces: Iterator[MultipartSegment | bytes | None]) -> R
     return failure
 
 
-def _single(read: Callable[[int], bytes]) -> Iterator[MultipartSegment | bytes | None]:
-    """A body that is one object, in the shape of one part."""
-    yield MultipartSegment([])
+def _single(read: Callable[[int], bytes], *, has_head: bool = True) -> Pieces:
+    """Bytes of one object in the shape of one part."""
+    if has_head:
+        yield MultipartSegment([])
     while chunk := read(CHUNK):
         yield chunk
     yield None

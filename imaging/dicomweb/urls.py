@@ -5,8 +5,8 @@ from django.urls import path
 from imaging.dicomweb.bulk import BulkView
 from imaging.dicomweb.framesview import FramesView
 from imaging.dicomweb.metadata import InstanceMetadataView, MetadataView
+from imaging.dicomweb.qido import InstancesSearchView, SeriesSearchView, StudiesView
 from imaging.dicomweb.rendered import RenderedView, ThumbnailView
-from imaging.dicomweb.stow import StowView
 from imaging.dicomweb.wado import RetrieveView, StudyView
 
 STUDY = "studies/<str:study_uid>"
@@ -14,7 +14,12 @@ SERIES = f"{STUDY}/series/<str:series_uid>"
 INSTANCE = f"{SERIES}/instances/<str:instance_uid>"
 
 urlpatterns = [
-    path("studies", StowView.as_view(), name="stow"),
+    path("studies", StudiesView.as_view(), name="stow"),
+    path("series", SeriesSearchView.as_view(), name="qido-series"),
+    path("instances", InstancesSearchView.as_view(), name="qido-instances"),
+    path(f"{STUDY}/series", SeriesSearchView.as_view(), name="qido-study-series"),
+    path(f"{STUDY}/instances", InstancesSearchView.as_view(), name="qido-study-instances"),
+    path(f"{SERIES}/instances", InstancesSearchView.as_view(), name="qido-series-instances"),
     path(STUDY, StudyView.as_view(), name="stow-study"),
     path(SERIES, RetrieveView.as_view(), name="wado-series"),
     path(INSTANCE, RetrieveView.as_view(), name="wado-instance"),

@@ -1,16 +1,11 @@
-"""C-FIND responses (PS3.4 C.4.1.3, PS3.7 9.1.2): Pending ones in as few sends as their size allows, C-CANCEL looked for before each.
+"""C-FIND responses (PS3.4 C.4.1.3, PS3.7 9.1.2): each Pending one by itself, C-CANCEL looked for before it.
 
-A worklist is short and asked for by a person who waits: each of its answers goes by itself.
-
-`serving` calls it. A match costs a few microseconds here: its command set is the same for the whole query.
+`serving` calls it. A match costs a few microseconds here: its command set is the same for the whole query, and the peer reads
+one answer while the next one is written.
 """
 
 from imaging.dimse import messages
-from imaging.dimse.contexts import WORKLIST_FIND
-from imaging.dimse.contract import InquiryRefused
 from imaging.dimse.inquiries import Session
-
-SEND_BYTES = 32 << 10
 
 
 def find_serve(session: Session) -> None:
@@ -18,24 +13,10 @@ def find_serve(session: Session) -> None:
     responder, find = session.responder, session.services.find
     assert find is not None  # noqa: S101 - contexts are offered only with it
     found = find(admission=session.admission, inquiry=session.inquiry)
-    head = responder.encoded(found.pending_status, has_data=True)
-    send_bytes = 0 if session.request.abstract_syntax == WORKLIST_FIND else SEND_BYTES
-    unsent = bytearray()
-    try:
-        for identifier in found.identifiers:
-            unsent += head
-            unsent += responder.data_encoded(identifier)
-            if len(unsent) < send_bytes:
-                continue
-            if responder.is_cancelled():
-                responder.respond(messages.CANCELLED)
-                return
-            session.wire.send(unsent)
-            unsent = bytearray()
-    except InquiryRefused:
-        session.wire.send(unsent)
-        raise
-    if responder.is_cancelled():
-        responder.respond(messages.CANCELLED)
-    else:
-        session.wire.send(unsent + responder.encoded(messages.SUCCESS))
+    pending, send = responder.pending(found.pending_status), session.wire.send
+    for identifier in found.identifiers:
+        if responder.is_cancelled():
+            responder.respond(messages.CANCELLED)
+            return
+        send(pending(identifier))
+    responder.respond(messages.CANCELLED if responder.is_cancelled() else messages.SUCCESS)

@@ -3,7 +3,7 @@
 `lane` gathers a Request, `wire` makes the Wire, `find` and `retrieve` answer through a Session.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -69,11 +69,29 @@ class Responder:
     def encoded(
         self, status: int, *, comment: str = "", counts: dict[int, int] | None = None, has_data: bool = False,
     ) -> bytes:
-        command = messages.response_bytes(
+        command = self._command(status, comment=comment, counts=counts, has_data=has_data)
+        return b"".join(messages.command_pdus(self.request.context_id, command, self.wire.pdu_bytes))
+
+    def _command(
+        self, status: int, *, comment: str = "", counts: dict[int, int] | None = None, has_data: bool = False,
+    ) -> bytes:
+        return messages.response_bytes(
             field=self._field, message_id=self.request.message_id, status=status, sop_class_uid=self.request.sop_class_uid,
             comment=comment, counts=counts, has_data=has_data,
         )
-        return b"".join(messages.command_pdus(self.request.context_id, command, self.wire.pdu_bytes))
+
+    def pending(self, status: int) -> Callable[[bytes], bytes]:
+        """Makes a Pending response of an identifier: in one PDU, command and data set a fragment each, if the peer takes as much."""
+        context_id, room = self.request.context_id, self.wire.pdu_bytes or messages.LARGEST_PDU
+        command = self._command(status, has_data=True)
+        head = self.encoded(status, has_data=True)
+
+        def response(identifier: bytes) -> bytes:
+            if len(command) + len(identifier) + 2 * messages.PDV_OVERHEAD > room:
+                return head + self.data_encoded(identifier)
+            return messages.message_pdu(context_id, command, identifier)
+
+        return response
 
     def data_encoded(self, encoded: bytes) -> bytes:
         return b"".join(messages.data_pdus(self.request.context_id, encoded, self.wire.pdu_bytes))

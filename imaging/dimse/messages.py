@@ -39,6 +39,8 @@ PENDING, PENDING_WITH_WARNING = 0xFF00, 0xFF01
 _ELEMENT = struct.Struct("<HHI")
 _SHORT_ELEMENT = struct.Struct("<HHIH")
 _PDV = struct.Struct(">BxIIBB")
+_FRAGMENT = struct.Struct(">IBB")
+LARGEST_PDU = 1 << 20  # that we send where the peer has no limit
 PDV_OVERHEAD = 6  # what a P-DATA-TF's own length counts besides the fragment
 
 
@@ -122,6 +124,14 @@ def pdv_wrapped(context_id: int, control: int, fragment: bytes | memoryview) -> 
     return pdv_head(context_id, control, len(fragment)) + fragment
 
 
+def message_pdu(context_id: int, command: bytes, encoded: bytes) -> bytes:
+    """One P-DATA-TF with a whole command set and a whole data set, a fragment each (PS3.8 9.3.5, Annex E.2)."""
+    return b"".join((
+        _PDV.pack(4, len(command) + len(encoded) + 2 * PDV_OVERHEAD, len(command) + 2, context_id, 3), command,
+        _FRAGMENT.pack(len(encoded) + 2, context_id, 2), encoded,
+    ))
+
+
 def command_pdus(context_id: int, command: bytes, peer_pdu_bytes: int) -> Iterator[bytes]:
     """A whole command set, in pieces when the peer's maximum length is very small (0 means no limit)."""
     return _pdus(context_id, command, peer_pdu_bytes, is_command=1)
@@ -139,7 +149,7 @@ def fragment_bytes(peer_pdu_bytes: int, *, ours: int) -> int:
 
 
 def _pdus(context_id: int, encoded: bytes, peer_pdu_bytes: int, *, is_command: int) -> Iterator[bytes]:
-    step = fragment_bytes(peer_pdu_bytes, ours=1 << 20)
+    step = fragment_bytes(peer_pdu_bytes, ours=LARGEST_PDU)
     if len(encoded) <= step:
         yield pdv_wrapped(context_id, is_command | 2, encoded)
         return

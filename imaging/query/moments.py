@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})", re.ASCII)  # with dots: the older standard, still to be understood
 _TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?", re.ASCII)
@@ -34,7 +34,7 @@ def date_read(text: str) -> str:
         raise MomentError("a date is not YYYYMMDD")
     digits = "".join(found.groups())
     try:
-        datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC)
+        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
     except ValueError:
         raise MomentError("a date is not in the calendar") from None
     return digits

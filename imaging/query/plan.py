@@ -3,7 +3,7 @@
 `imaging.query.rows` runs it. No ORM object is made for a match.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,30 @@ class Plan:
         """Whole rows of the first matches."""
         sql, params = self._from_where(tenant_id)
         return f"SELECT {', '.join(self._columns)} {sql} LIMIT %s", [*params, limit]
+
+    @property
+    def is_tested(self) -> bool:
+        """Some rows of the statement may not match after all."""
+        return bool(self._tests)
+
+    def ordered_sql(self, tenant_id: int, *, unique: Mapping[Level, object], limit: int, offset: int) -> tuple[str, list[Any]]:
+        """Studies newest first; series and instances by number inside of their study or series, else as they came.
+
+        An order that an index gives: a page of a large archive must not sort it whole.
+        """
+        if self.level == Level.STUDY:
+            order = "s.started_key DESC, s.id DESC"
+        elif self.level == Level.SERIES:
+            order = "e.number NULLS LAST, e.id" if Level.STUDY in unique else "e.id"
+        elif Level.SERIES in unique:
+            order = "i.number NULLS LAST, i.id"
+        elif Level.STUDY in unique:
+            self._levels.add(Level.SERIES)
+            order = "e.number NULLS LAST, e.id, i.number NULLS LAST, i.id"
+        else:
+            order = "i.id"
+        sql, params = self._from_where(tenant_id)
+        return f"SELECT {', '.join(self._columns)} {sql} ORDER BY {order} LIMIT %s OFFSET %s", [*params, limit, offset]
 
     def ids_sql(self, tenant_id: int, *, limit: int) -> tuple[str, list[Any]]:
         """The ids of all matches."""

@@ -4,12 +4,13 @@ Nothing is open in the database while a caller does something with a page, so a 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, connection
 
+from imaging.query.attributes import Level
 from imaging.query.keys import Query
 from imaging.query.match import Value
 from imaging.query.plan import Plan, plan_make
@@ -43,6 +44,24 @@ def query_rows(
     if is_whole:
         return
     yield from _others(plan, tenant_id, seen={row[0] for row in rows}, limit=limit)
+
+
+def page_rows(
+    plan: Plan, *, tenant_id: int, limit: int, offset: int, unique: Mapping[Level, object],
+) -> tuple[list[list[Value]], bool]:
+    """A part of all matches in an order that stays, and whether there are more behind it. In a scope.
+
+    What only Python can compare is read whole, up to MEDHUB_QUERY_LIMIT. Raises QueryError, QueryTooWideError.
+    """
+    if not plan.is_tested:
+        rows = _fetch(plan, *plan.ordered_sql(tenant_id, unique=unique, limit=limit + 1, offset=offset))
+        return _matched(plan, rows[:limit]), len(rows) > limit
+    most = settings.MEDHUB_QUERY_LIMIT
+    rows = _fetch(plan, *plan.ordered_sql(tenant_id, unique=unique, limit=most + 1, offset=0))
+    if len(rows) > most:
+        raise QueryTooWideError
+    found = _matched(plan, rows)
+    return found[offset : offset + limit], len(found) > offset + limit
 
 
 def _others(plan: Plan, tenant_id: int, *, seen: set[int], limit: int) -> Iterator[list[list[Value]]]:

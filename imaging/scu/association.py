@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from time import sleep
 from typing import Any
 
 from pynetdicom import AE, evt
@@ -30,6 +31,24 @@ ABORT_REASONS = {
     0: "no reason given", 1: "unrecognized PDU", 2: "unexpected PDU", 4: "unrecognized PDU parameter",
     5: "unexpected PDU parameter", 6: "invalid PDU parameter value",
 }  # fmt: skip
+
+
+STILL_SECONDS = 0.01  # longer than the interpreter lets a thread run on
+
+
+def reactor_still(association: Association) -> None:
+    """Before a request: wait until pynetdicom's own thread, which reads while nobody asks, is at rest.
+
+    It says that it rests a moment before it does. A request sent in that moment loses its answer to it ("received unexpected
+    message"), and the asker waits in vain for ANSWER_SECONDS; a peer that answers in microseconds meets it now and then.
+    """
+    association._reactor_checkpoint.clear()
+    while association.is_alive():
+        if association._is_paused:
+            sleep(STILL_SECONDS)
+            if association._is_paused:
+                return
+        sleep(STILL_SECONDS / 10)
 
 
 class NotReachedError(Exception):

@@ -19,6 +19,7 @@ from imaging.scu.association import (
     associated,
     contexts_of,
     peer_of,
+    reactor_still,
     tls_context,
 )
 from journal.audit import Actor, audit_record
@@ -113,6 +114,7 @@ def _os_words(error: OSError) -> str:
 def _echo(peer: Peer, hops: _Hops) -> None:
     with associated(peer, contexts_of(VERIFICATION), answer_seconds=ECHO_SECONDS) as association:
         hops.take("association", f"accepted by {peer.node.ae_title}, we call as {peer.calling_ae}")
+        reactor_still(association)
         status = association.send_c_echo()
         if "Status" not in status:
             raise NotReachedError("echo", "no answer to C-ECHO")

@@ -26,6 +26,7 @@ from imaging.scu.association import (
     Peer,
     associated,
     contexts_of,
+    reactor_still,
 )
 from imaging.scu.classes import classes_guess
 from imaging.scu.query import PENDING, Match, matches_of
@@ -157,6 +158,7 @@ def study_move(peer: Peer, *, plan: Plan, counts: Counts, go: Go) -> None:
     """C-MOVE to our own AE, ask by ask; the objects come in by the listener. Raises NotReachedError, NotPossibleError."""
     with associated(peer, contexts_of(STUDY_MOVE)) as association:
         for ask in plan.asks:
+            reactor_still(association)
             responses = association.send_c_move(ask.identifier(), peer.calling_ae, STUDY_MOVE)
             if not _follow(association, responses, counts, go, STUDY_MOVE):
                 return
@@ -170,6 +172,7 @@ def study_get(peer: Peer, *, plan: Plan, counts: Counts, go: Go, admission: Admi
     handlers = [(evt.EVT_C_STORE, intake.store), (evt.EVT_PDU_RECV, intake.pdu)]
     with associated(peer, contexts, ext_neg=roles, handlers=handlers) as association:
         for ask in plan.asks:
+            reactor_still(association)
             responses = association.send_c_get(ask.identifier(), STUDY_GET)
             if not _follow(association, responses, counts, go, STUDY_GET):
                 break

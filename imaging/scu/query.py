@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
 from imaging.header import uid_is_valid
-from imaging.scu.association import STUDY_FIND, NotPossibleError, NotReachedError, Peer, associated, contexts_of
+from imaging.scu.association import STUDY_FIND, NotPossibleError, NotReachedError, Peer, associated, contexts_of, reactor_still
 
 LIMIT = 500
 SECONDS = 30.0
@@ -91,6 +91,7 @@ def _identifier(level: str, wanted: tuple[str, ...], keys: dict[str, str]) -> Da
 
 def _answers(association: Association, identifier: Dataset, deadline: float) -> Iterator[Match | None]:
     """None when the time is over. The node is told to stop when the caller does; an association that goes on is aborted."""
+    reactor_still(association)
     responses = association.send_c_find(identifier, STUDY_FIND, msg_id=1)
     is_over = False
     try:

@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.presentation import build_context, build_role
 
 from imaging.dimse.contexts import COMMITMENT, COMMITMENT_INSTANCE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from imaging.scu.association import NotPossibleError, NotReachedError, Peer, associated
+from imaging.scu.association import NotPossibleError, NotReachedError, Peer, associated, reactor_still
 
 ALL_KEPT, SOME_FAILED = 1, 2  # event types
 
@@ -23,6 +23,7 @@ def commitment_report(
     roles = [build_role(COMMITMENT, scu_role=False, scp_role=True)]
     contexts = [build_context(COMMITMENT, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])]
     with associated(peer, contexts, ext_neg=roles) as association:
+        reactor_still(association)
         try:
             status, _ = association.send_n_event_report(
                 event, SOME_FAILED if failures else ALL_KEPT, COMMITMENT, COMMITMENT_INSTANCE

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 SIDE = 128
 WAIT_MS = 30_000
 # Without a graphics card Chromium draws WebGL on the processor, when told to.
-DRAWN = tuple(argument for argument in ARGUMENTS if argument != "--disable-gpu") + ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+DRAWN = (*(one for one in ARGUMENTS if one != "--disable-gpu"), "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 def phantom(number: int) -> np.ndarray:
@@ -123,7 +123,8 @@ def test_a_session_of_st_olaf_gets_404(viewer_visitor: Visitor, clinic: Hospital
     stranger = viewer_visitor.sign_in(olaf)
     for path in (
         f"studies/{study.uuid}/viewer", "viewer/", f"viewer/viewer?StudyInstanceUIDs={study.study_uid}", "viewer/app-config.js",
-        f"dicomweb/studies/{study.study_uid}/metadata", f"dicomweb/studies/{study.study_uid}", f"dicomweb/studies/{study.study_uid}/rendered",
+        f"dicomweb/studies/{study.study_uid}/metadata", f"dicomweb/studies/{study.study_uid}",
+        f"dicomweb/studies/{study.study_uid}/rendered", f"dicomweb/studies/{study.study_uid}/thumbnail",
     ):  # fmt: skip
         assert stranger.context.request.get(f"{stranger.address}/t/{clinic.slug}/{path}").status == 404, path
     assert stranger.context.request.get(f"{stranger.address}/t/{olaf.slug}/studies/{study.uuid}/viewer").status == 404

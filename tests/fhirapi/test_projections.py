@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 from ai.contract import Note
 from ai.models import Report
 from fhirapi import projections
-from fhirapi.projections import diagnostic_report_project, imaging_studies_put, imaging_study_project
+from fhirapi.projections import diagnostic_report_project, imaging_studies_put, imaging_study_project, patient_merge_project
 from fhirapi.sources import studies_read
 from imaging.models import Patient, Study
 from journal.outbox import PermanentError
@@ -90,6 +90,34 @@ def _references(node: Any) -> list[str]:
             else [r for v in node.values() for r in _references(v)]
         )
     return [r for item in node for r in _references(item)] if isinstance(node, list) else []
+
+
+def test_a_merge_moves_reports_to_the_person_who_stays(mercy: Hospital, fhir: Fhir) -> None:
+    """A report never goes on naming somebody who was found to be another person; the old id says where to look."""
+    with mercy.scope():
+        moved, stays = study_make(), study_make()
+        report = report_make(moved)
+        gone_id, into_id = moved.patient_id, stays.patient_id
+        for study in (moved, stays):
+            imaging_study_project(event=event("study.completed", mercy, study_id=study.id))
+        diagnostic_report_project(event=event("report.issued", mercy, report_id=report.id))
+        gone, into = Patient.objects.get(id=gone_id), Patient.objects.get(id=into_id)
+        Study.objects.filter(id=moved.id).update(patient_id=into_id)
+        Patient.objects.filter(id=gone_id).update(merged_into_id=into_id)
+        merged = event("patient.merged", mercy, patient_id=gone_id, into_id=into_id)
+        patient_merge_project(event=merged)
+        imaging_study_project(event=event("study.changed", mercy, study_id=moved.id))
+        before = versions(mercy)
+        patient_merge_project(event=merged)  # a replay
+        assert versions(mercy) == before
+    subject = {"reference": f"Patient/{into.uuid}"}
+    for resource in everything(fhir):
+        if resource["resourceType"] in {"DiagnosticReport", "Observation", "ImagingStudy"}:
+            assert resource["subject"]["reference"] == subject["reference"], resource["resourceType"]
+    found = fhir.get(f"Patient/{gone.uuid}").json()
+    valid(found)
+    assert found["active"] is False
+    assert found["link"] == [{"other": subject, "type": "replaced-by"}]
 
 
 def test_a_replay_makes_no_new_version(mercy: Hospital) -> None:

@@ -196,7 +196,8 @@ def response(sock: socket.socket) -> dict[int, bytes]:
     while not is_last:
         kind, body = next_pdu(sock)
         assert kind == 4
-        encoded, is_last = encoded + body[6:], bool(body[5] & 2)
+        stop = 4 + int.from_bytes(body[:4], "big")  # a data set may stand behind it in the same PDU
+        encoded, is_last = encoded + body[6:stop], bool(body[5] & 2)
     elements, at = {}, 0
     while at < len(encoded):
         _, tag, length = struct.unpack_from("<HHI", encoded, at)

@@ -231,6 +231,25 @@ def test_cancel_is_honoured_within_one_answer() -> None:
             assert sock.recv(6)[0] == 6
 
 
+def test_cancel_stops_a_fast_archive_too() -> None:
+    """"C-CANCEL honoured within one answer": answers that cost nothing don't run ahead of a peer that has enough."""
+    hospital = Slow()
+
+    def find(**_: object) -> Found:
+        return Found(0xFF00, (b"\x08\0\x52\0CS\x06\0STUDY " for _ in range(200_000)))
+
+    request = associate_request(sop_class=STUDY_FIND, syntax=EXPLICIT)
+    with listening(hospital, find=find, retrieve=hospital.retrieve) as listener, connected(listener.port, request) as sock:
+        sock.sendall(p_data(pdv(3, command(0x20, sop_class=STUDY_FIND))) + p_data(pdv(2, b"\x08\0\x52\0CS\x06\0STUDY ")))
+        response(sock)
+        sock.sendall(cancel_request(9))
+        answers = 1
+        while (elements := response(sock))[0x0900] == b"\x00\xff":
+            answers += 1
+        assert elements[0x0900] == b"\x00\xfe"
+        assert answers < 100_000
+
+
 def test_a_peer_that_leaves_stops_the_work() -> None:
     """A release or an abort instead of a cancel: nothing is made for nobody, and the end is recorded."""
     hospital = Slow()

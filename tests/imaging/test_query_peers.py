@@ -34,6 +34,7 @@ from imaging.ingest import IncomingObject
 from imaging.nodes import node_add
 from imaging.part10 import part10_split
 from imaging.query import doors
+from imaging.scu.association import reactor_still
 from tests import house
 from tests.imaging.test_dimse_peers import need
 
@@ -99,6 +100,7 @@ def asking(listener: Listener, hospital: Any, *classes: str, called: str = "", *
 
 def ask(association: Association, level: str, *, model: str = STUDY_FIND, **keys: Any) -> list[Dataset]:
     """The matches of a query that must succeed."""
+    reactor_still(association)
     answers = list(association.send_c_find(identifier(level, **keys), model))
     assert answers[-1][0].Status == 0, hex(answers[-1][0].Status)
     assert all(status.Status in (0xFF00, 0xFF01) for status, _ in answers[:-1])
@@ -107,6 +109,7 @@ def ask(association: Association, level: str, *, model: str = STUDY_FIND, **keys
 
 def refusal(association: Association, level: str, *, model: str = STUDY_FIND, **keys: Any) -> tuple[int, str]:
     """Status and comment of a query that must not succeed."""
+    reactor_still(association)
     answers = list(association.send_c_find(identifier(level, **keys), model))
     assert len(answers) == 1
     return answers[0][0].Status, answers[0][0].get("ErrorComment", "")

@@ -68,7 +68,7 @@ def test_an_instance_of_another_study_than_the_address(client, mercy) -> None:
         (body(b"x" * 200)[:-30], BOUNDARY, 400),
         (b"x", "text/plain", 415),
         (b"x", "multipart/related; type=application/dicom", 400),
-        (b"x", 'multipart/related; type="application/dicom+json"; boundary=a', 415),
+        (b"x", 'multipart/related; type="application/dicom+xml"; boundary=a', 415),
     ],
 )
 def test_malformed_requests(client, mercy, content, kind, status) -> None:

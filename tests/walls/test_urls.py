@@ -61,6 +61,11 @@ PAGES = {
 MACHINES = {
     "stow": ("POST", (), "dicom.store"),
     "stow-study": ("POST", ("study_uid",), "dicom.store"),
+    "qido-series": ("GET", (), "dicom.read"),
+    "qido-instances": ("GET", (), "dicom.read"),
+    "qido-study-series": ("GET", ("study_uid",), "dicom.read"),
+    "qido-study-instances": ("GET", ("study_uid",), "dicom.read"),
+    "qido-series-instances": ("GET", ("study_uid", "series_uid"), "dicom.read"),
     "wado-series": ("GET", ("study_uid", "series_uid"), "dicom.read"),
     "wado-instance": ("GET", ("study_uid", "series_uid", "instance_uid"), "dicom.read"),
     "wado-frames": ("GET", ("study_uid", "series_uid", "instance_uid", "numbers"), "dicom.read"),
