@@ -10,7 +10,7 @@ from imaging.dicomweb.elements import Opened, element_find, object_open
 from imaging.dicomweb.frames import PIXELS, FrameError, layout_of, words_swapped
 from imaging.dicomweb.framesview import FramesView
 from imaging.dicomweb.jsonmodel import WORDS
-from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, tagged
+from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, range_of, tagged
 from imaging.dicomweb.streams import Part, Piece, parts_response, plain_response
 from imaging.dicomweb.syntaxes import EXPLICIT, GE_BIG_PIXELS, OCTETS
 from imaging.dicomweb.wado import objects_etag
@@ -22,6 +22,8 @@ SHOWN_TYPES = frozenset(("application/pdf", "model/stl", "model/obj"))  # nothin
 
 class BulkView(FramesView):
     """`path`: hexadecimal tags and item numbers from 1, `00880200/1/7FE00010`. Encapsulated pixels come as their frames."""
+
+    produces = ("application/octet-stream", 'multipart/related; type="application/octet-stream"', "application/pdf")
 
     def get(  # type: ignore[override]
         self, request: Request, slug: str, study_uid: str, series_uid: str, instance_uid: str, path: str
@@ -49,7 +51,7 @@ class BulkView(FramesView):
             return not_modified(etag)
         part = Part(form.media_type, (piece,), f"{self.base(request)}/{row.place}/bulkdata/{path}")
         if form.is_plain:
-            return tagged(plain_response(part, range_header=request.META.get("HTTP_RANGE", "")), etag)
+            return tagged(plain_response(part, range_header=range_of(request, etag)), etag)
         return tagged(parts_response([part], media_type=form.media_type), etag)
 
 

@@ -67,10 +67,19 @@ def hash_wide(text: str) -> int:
     return number
 
 
+def _folder(tenant_id: int, series_id: int) -> Path:
+    folder: Path = settings.MEDHUB_OBJECTS / f"t/{tenant_id}/meta/{series_id >> SHARD_BITS:x}"
+    return folder
+
+
+def document_forget(*, tenant_id: int, series_id: int) -> None:
+    """What is deleted leaves no copy of its attributes behind."""
+    documents_drop(_folder(tenant_id, series_id), str(series_id))
+
+
 def document_path(state: SeriesState, *, tenant_id: int, slug: str) -> Path:
-    folder: Path = settings.MEDHUB_OBJECTS / f"t/{tenant_id}/meta/{state.series_id >> SHARD_BITS:x}"
     mark = f"{state.count:x}-{state.mark & 0xFFFFFFFFFFFFFFFF:x}-{zlib.crc32(slug.encode()):x}"
-    return folder / f"{state.series_id}.{mark}.json.gz"
+    return _folder(tenant_id, state.series_id) / f"{state.series_id}.{mark}.json.gz"
 
 
 def document_make(path: Path, rows: Callable[[], list[StoredInstance]], *, slug: str) -> None:

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from imaging.dicomweb.accept import Offer, accept_choose
 from imaging.dicomweb.frames import FrameError, Layout, frame_check, frame_pieces, layout_of
 from imaging.dicomweb.pixels import frame_transcode
-from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, tagged
+from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, range_of, tagged
 from imaging.dicomweb.rows import StoredInstance
 from imaging.dicomweb.streams import IN_MEMORY, Part, Piece, parts_response, plain_response
 from imaging.dicomweb.syntaxes import EXPLICIT, IMPLICIT, MEDIA, OCTETS, encodable, is_decodable
@@ -57,6 +57,8 @@ def frame_offers(layout: Layout, *, is_single: bool) -> list[Offer]:
 class FramesView(ReadView):
     """One part a frame, its transfer syntax named in its Content-Type."""
 
+    produces = ('multipart/related; type="application/octet-stream"', 'multipart/related; type="image/*"', "application/octet-stream")
+
     def get(
         self, request: Request, slug: str, study_uid: str, series_uid: str, instance_uid: str, numbers: str
     ) -> HttpResponseBase:
@@ -77,7 +79,7 @@ class FramesView(ReadView):
         except FrameError as error:
             raise Unreadable(error.status, error.text) from None
         if form.is_plain:
-            return tagged(plain_response(next(iter(parts)), range_header=request.META.get("HTTP_RANGE", "")), etag)
+            return tagged(plain_response(next(iter(parts)), range_header=range_of(request, etag)), etag)
         return tagged(parts_response(parts, media_type=form.media_type), etag)
 
     def _parts(self, row: StoredInstance, layout: Layout, wanted: Sequence[int], form: Offer) -> "list[Part] | Iterator[Part]":

@@ -42,6 +42,8 @@ def takes_gzip(request: Request) -> bool:
 class InstanceMetadataView(ReadView):
     """Of one object, rendered when asked and kept a while."""
 
+    produces = tuple(map(str, OFFERS))
+
     def get(self, request: Request, slug: str, study_uid: str, series_uid: str, instance_uid: str) -> HttpResponseBase:
         form = accept_choose(accepted=self.accepted(request), offers=OFFERS)
         row = self.rows(action=ACTION, study_uid=study_uid, series_uid=series_uid, instance_uid=instance_uid)[0]
@@ -55,6 +57,8 @@ class InstanceMetadataView(ReadView):
 
 class MetadataView(ReadView):
     """Of a series or a study: the documents of its series, as they lie or one after another."""
+
+    produces = tuple(map(str, OFFERS))
 
     def get(self, request: Request, slug: str, study_uid: str, series_uid: str = "") -> HttpResponseBase:
         form = accept_choose(accepted=self.accepted(request), offers=OFFERS)

@@ -81,6 +81,12 @@ def is_unchanged(request: Request, etag: str) -> bool:
     return "*" in names or etag.removeprefix("W/") in names
 
 
+def range_of(request: Request, etag: str) -> str:
+    """The Range header, unless `If-Range` says that the client holds a part of something else (RFC 9110 13.1.5)."""
+    condition = request.META.get("HTTP_IF_RANGE", "").strip()
+    return request.META.get("HTTP_RANGE", "") if condition in ("", etag) else ""
+
+
 def not_modified(etag: str) -> HttpResponse:
     response = HttpResponse(status=304)
     response["ETag"] = etag

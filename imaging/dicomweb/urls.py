@@ -3,10 +3,12 @@
 from django.urls import path
 
 from imaging.dicomweb.bulk import BulkView
+from imaging.dicomweb.capabilities import CapabilitiesView
 from imaging.dicomweb.framesview import FramesView
 from imaging.dicomweb.metadata import InstanceMetadataView, MetadataView
 from imaging.dicomweb.qido import InstancesSearchView, SeriesSearchView, StudiesView
 from imaging.dicomweb.rendered import RenderedView, ThumbnailView
+from imaging.dicomweb.uri import UriView
 from imaging.dicomweb.wado import RetrieveView, StudyView
 
 STUDY = "studies/<str:study_uid>"
@@ -36,4 +38,6 @@ urlpatterns = [
     path(f"{STUDY}/metadata", MetadataView.as_view(), name="wado-study-metadata"),
     path(f"{SERIES}/metadata", MetadataView.as_view(), name="wado-series-metadata"),
     path(f"{INSTANCE}/metadata", InstanceMetadataView.as_view(), name="wado-instance-metadata"),
+    path("wado", UriView.as_view(), name="wado-uri"),
 ]
+urlpatterns.append(path("", CapabilitiesView.as_view(patterns=urlpatterns), name="dicomweb"))

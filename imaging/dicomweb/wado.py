@@ -6,18 +6,20 @@ Raises nothing outwards: 404 for what is not there or not yours, 406 with the li
 import hashlib
 from collections.abc import Sequence
 
-from django.http import HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 
+from imaging.deletion import instances_delete
 from imaging.dicomweb.accept import Offer
 from imaging.dicomweb.archive import archive_stream
-from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, tagged
+from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, range_of, tagged
 from imaging.dicomweb.retrieval import forms_choose, object_part, object_parts
 from imaging.dicomweb.rows import StoredInstance
 from imaging.dicomweb.stow import StowView
 from imaging.dicomweb.streams import parts_response, plain_response
 from imaging.dicomweb.syntaxes import DICOM
 from imaging.dicomweb.transcode import TranscodingError
+from journal.wall.scope import tenant_scope
 
 ZIP = Offer("application/zip", is_plain=True)
 
@@ -31,7 +33,10 @@ def objects_etag(rows: Sequence[StoredInstance], form: str) -> str:
 
 
 class RetrieveView(ReadView):
-    """GET /studies/{s}, /studies/{s}/series/{e}, /studies/{s}/series/{e}/instances/{i}."""
+    """GET and DELETE of /studies/{s}, /studies/{s}/series/{e}, /studies/{s}/series/{e}/instances/{i}."""
+
+    capabilities = {"GET": "dicom.read", "DELETE": "dicom.delete"}
+    produces = (f'multipart/related; type="{DICOM}"', DICOM, "application/zip")
 
     def get(self, request: Request, slug: str, study_uid: str, series_uid: str = "", instance_uid: str = "") -> HttpResponseBase:
         rows = self.rows(action="dicom.retrieve", study_uid=study_uid, series_uid=series_uid, instance_uid=instance_uid)
@@ -51,12 +56,19 @@ class RetrieveView(ReadView):
         except TranscodingError as error:
             raise Unreadable(406, f"{error}; as stored it can be had with transfer-syntax={rows[0].syntax}") from None
         if form.is_plain:
-            return tagged(plain_response(part, range_header=request.META.get("HTTP_RANGE", "")), etag)
+            return tagged(plain_response(part, range_header=range_of(request, etag)), etag)
         return tagged(parts_response([part], media_type=DICOM), etag)
+
+    def delete(self, request: Request, slug: str, study_uid: str, series_uid: str = "", instance_uid: str = "") -> HttpResponse:
+        with tenant_scope(self.tenant_id):
+            count = instances_delete(actor=self.actor, study_uid=study_uid, series_uid=series_uid, instance_uid=instance_uid)
+        if not count:
+            raise Http404
+        return HttpResponse(status=204)
 
 
 class StudyView(RetrieveView, StowView):
-    """GET and POST of one address: each keeps its own rules."""
+    """GET, DELETE and POST of one address: each keeps its own rules."""
 
-    capabilities = {"GET": "dicom.read", "POST": "dicom.store"}
+    capabilities = {**RetrieveView.capabilities, "POST": "dicom.store"}
     parser_classes = []

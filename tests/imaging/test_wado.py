@@ -154,6 +154,8 @@ def test_etag_and_ranges(client, mercy) -> None:
         part = get(client, mercy, place(ds), "application/dicom", range=header)
         assert (part.status_code, part.content) == (206, expected), header
     assert part.headers["Content-Range"] == f"bytes 100-{len(raw) - 1}/{len(raw)}"
+    other = get(client, mercy, place(ds), "application/dicom", range="bytes=0-9", **{"if-range": '"another"'})
+    assert (other.status_code, other.content) == (200, raw)
     beyond = get(client, mercy, place(ds), "application/dicom", range="bytes=99999999-")
     assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(raw)}")
 

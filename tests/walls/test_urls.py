@@ -81,6 +81,8 @@ MACHINES = {
     "wado-study-metadata": ("GET", ("study_uid",), "dicom.read"),
     "wado-series-metadata": ("GET", ("study_uid", "series_uid"), "dicom.read"),
     "wado-instance-metadata": ("GET", ("study_uid", "series_uid", "instance_uid"), "dicom.read"),
+    "wado-uri": ("GET", (), "dicom.read"),
+    "dicomweb": ("OPTIONS", (), "dicom.read"),
     "fhir-read": ("GET", ("rtype", "fhir_id"), "fhir.read"),
     "fhir-search": ("GET", ("rtype",), "fhir.read"),
     "fhir-search-form": ("POST", ("rtype",), "fhir.read"),

@@ -1,0 +1,55 @@
+"""Retrieve Capabilities (PS3.18 8.9): what the addresses are and what each can be asked for, read from the doors themselves."""
+
+import re
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from django.http import HttpResponse, HttpResponseBase
+from django.urls import URLPattern
+from rest_framework.request import Request
+
+from imaging.dicomweb.accept import Offer, accept_choose
+from imaging.dicomweb.reading import ReadView, json_response
+
+WADL, WADL_JSON = "application/vnd.sun.wadl+xml", "application/vnd.sun.wadl+json"
+OFFERS = [Offer(WADL_JSON, is_plain=True), Offer("application/json", is_plain=True), Offer(WADL, is_plain=True)]
+
+
+class CapabilitiesView(ReadView):
+    """OPTIONS or GET of the hospital's DICOMweb root."""
+
+    capabilities = {"GET": "dicom.read", "OPTIONS": "dicom.read"}
+    patterns: list[URLPattern] = []
+
+    def get(self, request: Request, slug: str) -> HttpResponseBase:
+        form = accept_choose(accepted=self.accepted(request), offers=OFFERS)
+        resources, base = resources_of(self.patterns), self.base(request)
+        if form.media_type == WADL:
+            return HttpResponse(_wadl(resources, base), content_type=WADL)
+        return json_response({"application": {"resources": {"base": base, "resource": resources}}})
+
+    def options(self, request: Request, slug: str) -> HttpResponseBase:  # type: ignore[override]
+        response = self.get(request, slug)
+        response["Allow"] = "GET, HEAD, OPTIONS"
+        return response
+
+
+def resources_of(patterns: list[URLPattern]) -> list[dict[str, Any]]:
+    found = []
+    for pattern in patterns:
+        door: Any = pattern.callback.view_class  # type: ignore[attr-defined]
+        path = re.sub(r"<\w+:(\w+)>", r"{\1}", str(pattern.pattern))
+        methods = sorted(name for name in door.capabilities if hasattr(door, name.lower()))
+        found.append({"path": path, "method": methods, "representation": list(getattr(door, "produces", ()))})
+    return found
+
+
+def _wadl(resources: list[dict[str, Any]], base: str) -> str:
+    lines = ['<?xml version="1.0" encoding="UTF-8"?><application xmlns="http://wadl.dev.java.net/2009/02">']
+    lines.append(f"<resources base={quoteattr(base)}>")
+    for one in resources:
+        kinds = "".join(f"<representation mediaType={quoteattr(kind)}/>" for kind in one["representation"])
+        answer = f"<response status=\"200\">{kinds}</response>" if kinds else ""
+        methods = "".join(f"<method name={quoteattr(name)}>{answer if name == 'GET' else ''}</method>" for name in one["method"])
+        lines.append(f"<resource path={quoteattr(one['path'])}>{methods}</resource>")
+    return "".join([*lines, "</resources></application>"])
