@@ -36,6 +36,10 @@ POLICY = "; ".join((
     "object-src 'self' blob:", "base-uri 'self'", "form-action 'self'", "frame-ancestors 'none'",
 ))  # fmt: skip
 
+# The decoders of JPEG-LS and JPEG 2000 make their call stubs with `new Function`. They run in workers, which have no page and may
+# reach nobody but us; a script that the page loads obeys the page's policy, whatever came with it.
+WORKER_POLICY = POLICY.replace("'wasm-unsafe-eval'", "'wasm-unsafe-eval' 'unsafe-eval'")
+
 
 class ViewerError(Exception):
     """The viewer cannot be had; the text is for whoever sets it up."""
@@ -44,7 +48,7 @@ class ViewerError(Exception):
 def asset_headers(headers: Any, path: str, url: str) -> None:
     """A worker obeys the policy that its own script came with, not the page's."""
     if url.startswith(ROOT):
-        headers["Content-Security-Policy"] = POLICY
+        headers["Content-Security-Policy"] = WORKER_POLICY if url.endswith(".js") else POLICY
         headers["Cross-Origin-Resource-Policy"] = "same-origin"
 
 

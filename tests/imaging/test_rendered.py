@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.test import Client
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -282,6 +283,16 @@ class TestDoors:
             client.post("/accounts/login/", {"login": f"{role}@{hospital.slug}.example", "password": PASSWORD})
             assert client.get(url).status_code == status, role
             client.post("/accounts/logout/")
+
+    def test_a_session_writes_with_the_csrf_token_only(self, mercy, ct) -> None:
+        """"with CSRF on unsafe methods": another site's form cannot store or delete by way of somebody's browser."""
+        mercy.member("owner")
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(mercy.members["owner"])
+        for method, path in (("POST", "studies"), ("DELETE", place(ct))):
+            answer = browser.generic(method, f"/t/{mercy.slug}/dicomweb/{path}", part10(ct), content_type="application/dicom")
+            assert answer.status_code == 403, method
+        assert browser.get(f"/t/{mercy.slug}/dicomweb/{place(ct)}/rendered").status_code == 200
 
     def test_unknown_ids_are_404(self, client, mercy, olaf, ct) -> None:
         assert get(client, mercy, f"studies/{generate_uid()}/rendered").status_code == 404
