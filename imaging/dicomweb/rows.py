@@ -3,12 +3,10 @@
 import time
 from typing import NamedTuple
 
-from django.db import connection, transaction
-
 from imaging.storage import LazyPath, object_path
 from journal.audit import BUCKET_SECONDS, Actor, audit_record
 from journal.wall.reads import tenant_rows
-from journal.wall.scope import tenant_id_current, tenant_scope
+from journal.wall.scope import tenant_scope
 
 MAX_OBJECTS = 200_000
 REMEMBERED = 4096
