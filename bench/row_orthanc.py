@@ -17,15 +17,15 @@ from imaging.dimse.contexts import STUDY_ROOT
 INFIXES = [f"{a}{b}{c}" for a in "QXZ" for b in "QXJ" for c in "QXZVW"]  # hardly in any name: the scan, not the answers
 STUDY_FIND = f"{STUDY_ROOT}.1"
 TASKS = (
-    Task("echo", "C-ECHO ms", False, "C-ECHO on an open association", "orthanc_echo"),
+    Task("echo", "C-ECHO ms", False, "C-ECHO on an open association", "orthanc_echo", times=3),
     Task("store_ct_1", "instances/s", True, "C-STORE 500-slice CT, 1 association", "orthanc_ct_1"),
     Task("store_ct_4", "instances/s", True, "C-STORE 500-slice CT, 4 associations", "orthanc_ct_4"),
     Task("store_small_1", "instances/s", True, "C-STORE tiny objects, 1 association", "orthanc_small_1"),
     Task("store_small_4", "instances/s", True, "C-STORE tiny objects, 4 associations", "orthanc_small_4"),
     Task("store_large_1", "instances/s", True, "C-STORE 30-40 MB objects", "orthanc_large_1"),
-    Task("find_patient_id", "C-FIND ms", False, "C-FIND by PatientID", "orthanc_find_id"),
-    Task("find_name", "C-FIND ms", False, "C-FIND by name", "orthanc_find_name"),
-    Task("find_date", "C-FIND ms", False, "C-FIND by date", "orthanc_find_date"),
+    Task("find_patient_id", "C-FIND ms", False, "C-FIND by PatientID", "orthanc_find_id", times=3),
+    Task("find_name", "C-FIND ms", False, "C-FIND by name", "orthanc_find_name", times=3),
+    Task("find_date", "C-FIND ms", False, "C-FIND by date", "orthanc_find_date", times=3),
     Task("move_ct", "instances/s", True, "C-MOVE 500 slices", "orthanc_move"),
     Task("get_ct", "instances/s", True, "C-GET 500 slices", "orthanc_get"),
 )

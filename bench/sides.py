@@ -31,6 +31,7 @@ class Task:
     is_more_better: bool
     words: str
     key: str
+    times: int = 1  # repetitions for each one asked for: what takes milliseconds is measured oftener
 
 
 @dataclass
@@ -87,7 +88,7 @@ def task_measure(bench: Bench, sides: Sides, outcome: Outcome, task: Task) -> No
     ours: list[float] = []
     theirs: list[float] = []
     lags: list[float] = []
-    for rep in range(bench.reps(3)):
+    for rep in range(bench.reps(3) * task.times):
         for is_ours in (True, False) if rep % 2 == 0 else (False, True):
             if not is_ours:
                 theirs.append(sides.run(task.name, sides.theirs)[task.metric])
