@@ -83,7 +83,7 @@ def _fetch(folder: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise ViewerError("npm is not here, so the OHIF viewer is not installed; rendered images work without it")
-    command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", str(folder)]
+    command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--fetch-retries=1", "--pack-destination", str(folder)]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, timeout=600, check=False)  # noqa: S603 constants
     except subprocess.TimeoutExpired:
