@@ -13,7 +13,7 @@ class LineFormatter(logging.Formatter):
             "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
         }
         if trace_id := trace_id_current():
             line["trace"] = trace_id
@@ -22,3 +22,12 @@ class LineFormatter(logging.Formatter):
             frames = traceback.extract_tb(record.exc_info[2])[-4:]
             line["where"] = " < ".join(f"{f.name}:{f.lineno}" for f in reversed(frames))
         return json.dumps(line, ensure_ascii=False)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Django names the path of a request that failed; ours hold UIDs, so the line gets the route in its place."""
+    request = getattr(record, "request", None)
+    if record.name != "django.request" or request is None:
+        return record.getMessage()
+    match = getattr(request, "resolver_match", None)
+    return f"{getattr(record, 'status_code', '')} {request.method} /{match.route if match else ''}"
