@@ -6,13 +6,16 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test viewer setup setup-dev lint imports types migrations bench screens clean
+.PHONY: demo test browser viewer setup setup-dev lint imports types migrations bench screens clean
 
 demo: setup viewer
 	@exec $(PY) manage.py demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
 
 test: setup-dev viewer lint imports types migrations
-	@$(PY) -m pytest -q -n 2 --dist loadgroup $(PYTEST)
+	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not browser" $(PYTEST)
+
+browser: setup-dev viewer
+	@$(PY) -m pytest -q -n 2 --dist loadgroup -m browser $(PYTEST)
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
