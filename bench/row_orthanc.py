@@ -11,7 +11,7 @@ from bench.context import Bench
 from bench.figures import Figure, Outcome, percentile
 from bench.memory import private_bytes
 from bench.peer_orthanc import missing
-from bench.sides import STUDIES, Sides, Task, sides_running, task_measure
+from bench.sides import STUDIES, Sides, Task, sides_running, tasks_measure
 from imaging.dimse.contexts import STUDY_ROOT
 
 INFIXES = [f"{a}{b}{c}" for a in "QXZ" for b in "QXJ" for c in "QXZVW"]  # hardly in any name: the scan, not the answers
@@ -39,8 +39,7 @@ def orthanc_measure(bench: Bench) -> Outcome:
         outcome.notes.append(f"not compared: {', '.join(lacks)} not here")
         return outcome
     with sides_running(bench, "bench-orthanc") as sides:
-        for task in TASKS:
-            task_measure(bench, sides, outcome, task)
+        tasks_measure(bench, sides, outcome, TASKS)
         _infix(sides, outcome)
         _stock(bench, sides, outcome)
     receivers = _receivers(bench)

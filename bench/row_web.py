@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.context import Bench
 from bench.figures import Outcome
 from bench.peer_orthanc import missing
-from bench.sides import STUDIES, Task, sides_running, task_measure
+from bench.sides import STUDIES, Task, sides_running, tasks_measure
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TASKS = (
@@ -35,7 +35,6 @@ def web_measure(bench: Bench) -> Outcome:
         outcome.notes.append(f"not compared: {', '.join(lacks)} not here")
         return outcome
     with sides_running(bench, "bench-web") as sides:
-        for task in TASKS:
-            task_measure(bench, sides, outcome, task)
+        tasks_measure(bench, sides, outcome, TASKS)
     outcome.notes.append(f"{STUDIES:,} studies stored on both sides before the first row; times as speed: theirs / ours")
     return outcome

@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from bench.peer_orthanc import data_make, harness, orthanc
 from imaging.inbox import inbox_watermark
 from imaging.models import StorageUse
 from imaging.nodes import node_add
+from journal.models import Delivery
 
 STUDIES, PER_COPY = 18_000, 2_000
 
@@ -33,6 +34,10 @@ class Task:
     key: str
     times: int = 1  # repetitions for each one asked for: what takes milliseconds is measured oftener
 
+    @property
+    def is_store(self) -> bool:
+        return self.name.startswith(("store", "stow"))
+
 
 @dataclass
 class Sides:
@@ -45,12 +50,13 @@ class Sides:
     theirs: dict[str, Any]
     folders: list[Path]  # where both keep their objects
 
-    def run(self, task: str, target: dict[str, Any]) -> dict[str, float]:
+    def run(self, task: "Task", target: dict[str, Any]) -> dict[str, float]:
         os.sync()
-        pages_drop(self.folders)  # even conditions (bench/memory.py)
-        if not task.startswith(("echo", "store", "stow")):
+        if task.is_store:
+            pages_drop(self.folders)  # even conditions for writers (bench/memory.py); readers find what they would find: warm files
+        elif task.name != "echo":
             self.context.load(target)
-        found: dict[str, float] = self.bench.TASKS[task](self.context, target)
+        found: dict[str, float] = self.bench.TASKS[task.name](self.context, target)
         return found
 
 
@@ -83,6 +89,17 @@ def _fill(bench: Bench, sides: Sides) -> None:
     _all_rows(sides.hospital, lambda: None)
 
 
+def tasks_measure(bench: Bench, sides: Sides, outcome: Outcome, tasks: Sequence[Task]) -> None:
+    """Writers first; readers when what was stored has become FHIR resources."""
+    for task in tasks:
+        if task.is_store:
+            task_measure(bench, sides, outcome, task)
+    settled(bench, sides, outcome)
+    for task in tasks:
+        if not task.is_store:
+            task_measure(bench, sides, outcome, task)
+
+
 def task_measure(bench: Bench, sides: Sides, outcome: Outcome, task: Task) -> None:
     """Ratios are paired by repetition; who goes first changes with each."""
     ours: list[float] = []
@@ -91,11 +108,11 @@ def task_measure(bench: Bench, sides: Sides, outcome: Outcome, task: Task) -> No
     for rep in range(bench.reps(3) * task.times):
         for is_ours in (True, False) if rep % 2 == 0 else (False, True):
             if not is_ours:
-                theirs.append(sides.run(task.name, sides.theirs)[task.metric])
-            elif task.name.startswith(("store", "stow")):
-                lags.append(_all_rows(sides.hospital, lambda: ours.append(sides.run(task.name, sides.ours)[task.metric])))
+                theirs.append(sides.run(task, sides.theirs)[task.metric])
+            elif task.is_store:
+                lags.append(_all_rows(sides.hospital, lambda: ours.append(sides.run(task, sides.ours)[task.metric])))
             else:
-                ours.append(sides.run(task.name, sides.ours)[task.metric])
+                ours.append(sides.run(task, sides.ours)[task.metric])
     ratios = paired_ratios(ours, theirs) if task.is_more_better else paired_ratios(theirs, ours)
     unit = task.metric.replace("C-FIND ", "").replace("C-ECHO ", "")
     outcome.figures += [
@@ -108,6 +125,19 @@ def task_measure(bench: Bench, sides: Sides, outcome: Outcome, task: Task) -> No
         outcome.figures.append(Figure("  last response -> all rows, a query finds them", lags, "s"))
         key = "web_lag" if task.name.startswith("stow") else "orthanc_lag"
         outcome.measured[key] = max(outcome.measured.get(key, 0.0), *lags)
+
+
+def settled(bench: Bench, sides: Sides, outcome: Outcome) -> None:
+    """Wait until all deliveries of what was stored are done: FHIR resources written. Orthanc's like is kept out by StableAge."""
+    began = time.monotonic()
+
+    def is_settled() -> bool:
+        with sides.hospital.scope():
+            return not Delivery.objects.filter(state=Delivery.State.PENDING).exists()
+
+    with bench.console.status("waiting until FHIR resources of all studies are written"):
+        wait(is_settled, "the last delivery", seconds=900, step=0.5)
+    outcome.figures.append(Figure("waited for our FHIR resources before the reading rows", [time.monotonic() - began], "s"))
 
 
 def _all_rows(hospital: Hospital, send: Callable[[], object]) -> float:

@@ -18,7 +18,10 @@ class OutboxEvent(TenantModel):
 
 
 class Delivery(TenantModel):
-    """One event on its way to one subscriber. `due_at` is the lease: who claims a row moves it into the future."""
+    """One event on its way to one subscriber. `due_at` is the lease: who claims a row moves it into the future.
+
+    It is NULL when nothing is left to do: the sweep reads the oldest, so a finished row with a time would stand before the waiting.
+    """
 
     class State(models.TextChoices):
         PENDING = "pending"
@@ -35,10 +38,11 @@ class Delivery(TenantModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["tenant_id", "event", "subscriber"], name="delivery_once_per_subscriber")
+            models.UniqueConstraint(fields=["tenant_id", "event", "subscriber"], name="delivery_once_per_subscriber"),
+            models.CheckConstraint(condition=models.Q(state="pending") | models.Q(due_at=None), name="delivery_due_is_pending"),
         ]
         indexes = [
-            models.Index(fields=["due_at"], name="delivery_due", condition=models.Q(state="pending")),
+            models.Index(fields=["due_at"], name="delivery_due", condition=models.Q(due_at__isnull=False)),
             models.Index(fields=["tenant_id", "state", "id"], name="delivery_by_state"),
         ]
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -116,7 +117,7 @@ def delivery_run(*, delivery_id: int) -> None:
         subscriber: Subscriber = import_string(delivery.subscriber)
         fault("outbox.before_subscriber")
         subscriber(event=event)
-    Delivery.objects.filter(id=delivery_id).update(state=Delivery.State.DONE, done_at=timezone.now(), last_error="")
+    Delivery.objects.filter(id=delivery_id).update(**_done())
     fault("outbox.before_done")
 
 
@@ -154,8 +155,12 @@ def deliveries_run(*, delivery_ids: Sequence[int]) -> None:
     fault("outbox.before_subscriber")
     subscriber(events=[_event(delivery.event) for delivery in deliveries])
     done = Delivery.objects.filter(id__in=[delivery.id for delivery in deliveries])
-    done.update(state=Delivery.State.DONE, done_at=timezone.now(), last_error="")
+    done.update(**_done())
     fault("outbox.before_done")
+
+
+def _done() -> dict[str, Any]:
+    return {"state": Delivery.State.DONE, "done_at": timezone.now(), "due_at": None, "last_error": ""}
 
 
 def _event(row: OutboxEvent) -> Event:

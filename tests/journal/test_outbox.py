@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import time_machine
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from imaging.models import WorkItem
@@ -12,6 +12,7 @@ from journal import outbox
 from journal.models import Delivery, OutboxEvent
 from journal.tasks import deliveries_run_task
 from journal.wall.scope import ScopeError
+from journal.wall.tasks import rows_due
 
 pytestmark = pytest.mark.database
 
@@ -192,6 +193,21 @@ def test_many_events_for_one_subscriber_run_together_once(mercy, settings) -> No
     with mercy.scope():
         assert {row.state for row in Delivery.objects.all()} == {"done"}
     assert (MANY, CALLS) == ([[1, 2, 3]], [])
+
+
+def test_what_is_done_never_hides_what_waits(mercy, settings) -> None:
+    """"silent stuck work": a sweep reads the oldest rows only, and finished ones, however many, are not among them."""
+    ids = many_published(mercy, settings, range(20, 620))
+    *done, waits = ids
+    with mercy.scope():
+        Delivery.objects.filter(id=waits).update(due_at=timezone.now() + timezone.timedelta(hours=1))
+    for at in range(0, len(done), 20):
+        deliveries_run_task.run(tenant_id=mercy.tenant.id, delivery_ids=done[at : at + 20])
+    with time_machine.travel(timezone.now() + timezone.timedelta(hours=2), tick=False):
+        found = [delivery_id for tenant_id, delivery_id in rows_due("journal_delivery") if tenant_id == mercy.tenant.id]
+    assert found == [waits]
+    with mercy.scope(), pytest.raises(IntegrityError), transaction.atomic():
+        Delivery.objects.filter(id=done[0]).update(due_at=timezone.now())
 
 
 def test_one_bad_event_among_many_harms_no_other(mercy, settings) -> None:
