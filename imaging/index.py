@@ -30,9 +30,10 @@ log = logging.getLogger(__name__)
 
 OTHER_CONTENT = "same SOP Instance UID, other content: kept aside"
 OTHER_PLACE = "same SOP Instance UID in another study or series: kept aside"
+Grown = set[tuple[int, str, str]]  # hospital, study and series that have new instances
 
 
-def instances_index(*, tenant_id: int, objects: Sequence[InboxObject]) -> int:
+def instances_index(*, tenant_id: int, objects: Sequence[InboxObject], grown: Grown | None = None) -> int:
     """Index a batch of one hospital's inbox in one transaction, then empty it. Returns the number of objects taken."""
     described, batch = _describe(objects)
     tenant = tenant_get(tenant_id=tenant_id)
@@ -45,25 +46,27 @@ def instances_index(*, tenant_id: int, objects: Sequence[InboxObject]) -> int:
         batch_write(batch, quiet=tenant.quiet_seconds)
         fault("index.before_commit")
     fault("index.after_commit")
+    if grown is not None:
+        grown.update((tenant_id, d.facts.study_uid, d.facts.series_uid) for d, _ in batch.kept)
     for item in objects:
         with contextlib.suppress(FileNotFoundError):
             item.path.unlink()
     return len(objects)
 
 
-def batch_index(*, tenant_id: int, objects: Sequence[InboxObject]) -> int:
+def batch_index(*, tenant_id: int, objects: Sequence[InboxObject], grown: Grown | None = None) -> int:
     """`instances_index` that no single object can stop: what cannot be indexed even alone is put aside with a work item.
 
     Raises OperationalError or InterfaceError when the database is away: then nothing is wrong with the objects.
     """
     try:
-        return instances_index(tenant_id=tenant_id, objects=objects)
+        return instances_index(tenant_id=tenant_id, objects=objects, grown=grown)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         log.exception("a batch of %s objects was not indexed", len(objects))
         if len(objects) > 1:
-            return sum(batch_index(tenant_id=tenant_id, objects=[item]) for item in objects)
+            return sum(batch_index(tenant_id=tenant_id, objects=[item], grown=grown) for item in objects)
         _put_aside(objects[0], reason=f"could not be indexed ({type(error).__name__}): kept aside")
         return 1
 

@@ -110,6 +110,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
+# What a machine with a token passes at its doors (medhub/wsgi.py): the rest serves browsers.
+MACHINE_MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"]
 ROOT_URLCONF = "medhub.urls"
 WSGI_APPLICATION = "medhub.wsgi.application"
 TEMPLATES = [
@@ -138,12 +140,15 @@ USE_I18N = True
 
 
 # --- database: one server, three roles -------------------------------------------------------------------------------
+DATABASE_ENGINE = "journal.postgresql"  # Django's own, with a cheaper question for a connection's health
+
+
 def _database(variable: str, role: str) -> dict[str, Any]:
     url = env_secret(variable)
     if url:
-        return dict(dj_database_url.parse(url))
+        return dict(dj_database_url.parse(url, engine=DATABASE_ENGINE))
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": DATABASE_ENGINE,
         "NAME": env_text("MEDHUB_DB_NAME", "medhub"),
         "USER": role,
         "HOST": str(HOME.sockets),
@@ -162,6 +167,11 @@ DATABASES["sweep"]["CONN_MAX_AGE"] = 600
 DATABASES["sweep"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["TEST"] = {"MIRROR": "owner"}
 DATABASES["sweep"]["TEST"] = {"MIRROR": "owner"}
+
+# Counts what allauth limits (sign-ins, mails), for all web processes of a machine.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(HOME.root / "cache")},
+}
 
 # --- Celery ----------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or f"redis+socket://{HOME.sockets}/redis.sock"

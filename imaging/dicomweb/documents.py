@@ -82,8 +82,13 @@ def document_path(state: SeriesState, *, tenant_id: int, slug: str) -> Path:
     return _folder(tenant_id, state.series_id) / f"{state.series_id}.{mark}.json.gz"
 
 
-def document_make(path: Path, rows: Callable[[], list[StoredInstance]], *, slug: str) -> None:
-    """Write the document of a series unless it is there. One thread at a time; two processes write the same."""
+def document_make(
+    path: Path, rows: Callable[[], list[StoredInstance]], *, slug: str, between: Callable[[], None] = lambda: None
+) -> None:
+    """Write the document of a series unless it is there. One thread at a time; two processes write the same.
+
+    `between` is called between its instances.
+    """
     with _locks[hash(path) % len(_locks)]:
         if path.exists():
             return
@@ -95,6 +100,7 @@ def document_make(path: Path, rows: Callable[[], list[StoredInstance]], *, slug:
                 for row in rows():
                     packed.write(before + orjson.dumps(instance_metadata(row, slug=slug)))
                     before = b",\n"
+                    between()
                 packed.write(b"]" if before != b"[" else b"[]")
             draft.rename(path)
         finally:

@@ -22,7 +22,6 @@ from imaging.query.keys import QueryError
 from imaging.query.match import Value
 from imaging.query.rows import QueryTooWideError, page_rows
 from imaging.query.web import WebQuery, web_query
-from journal.wall.scope import tenant_scope
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 OFFERS = (Offer(JSON, is_plain=True), Offer("application/json", is_plain=True), Offer(XML))
@@ -56,8 +55,7 @@ class SearchView(ReadView):
     def _page(self, asked: WebQuery, study_uid: str, series_uid: str) -> tuple[list[list[Value]], bool]:
         plan, tenant_id = asked.plan(), self.tenant_id
         query_audit(tenant_id=tenant_id, actor=self.actor, level=asked.query.level.name)
-        with tenant_scope(tenant_id):
-            found = page_rows(plan, tenant_id=tenant_id, limit=asked.limit, offset=asked.offset, unique=asked.query.unique)
+        found = page_rows(plan, tenant_id=tenant_id, limit=asked.limit, offset=asked.offset, unique=asked.query.unique)
         if study_uid and not found[0] and not place_exists(tenant_id=tenant_id, study_uid=study_uid, series_uid=series_uid):
             raise Http404
         return found

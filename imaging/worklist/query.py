@@ -184,7 +184,7 @@ def worklist_rows(
     while True:
         size = min(PAGE, left)
         with tenant_scope(tenant_id):
-            found = rows_fetch(plan.sql(), plan.all_params(tenant_id, behind, size + 1))
+            found = rows_fetch(plan.sql(), plan.all_params(tenant_id, behind, size + 1), tenant_id=tenant_id)
             if behind == ("", 0):
                 at_start()
         yield [match for match in (_row(plan, reads, step_reads, row) for row in found[:size]) if match is not None]

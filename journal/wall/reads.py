@@ -4,7 +4,7 @@ The same wall as `tenant_scope`: PostgreSQL runs the statements of one message a
 second one and is gone after it. Only doors call this, and only outside a scope.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connections
@@ -12,18 +12,27 @@ from django.db import connections
 from journal.wall.scope import ScopeError, is_in_scope, tenant_id_current
 
 
-def tenant_rows(*, tenant_id: int, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """The rows of one SELECT. Joins an open scope of the same hospital. Raises ScopeError inside a foreign one."""
+def tenant_rows(
+    *, tenant_id: int, sql: str, values: Sequence[Any], settings: Mapping[str, str] | None = None
+) -> list[tuple[Any, ...]]:
+    """The rows of one SELECT, under `settings` of PostgreSQL that end with its transaction.
+
+    Joins an open scope of the same hospital. Raises ScopeError inside a foreign one.
+    """
     connection = connections["default"]
+    local = dict(settings or {})
     if is_in_scope():
         if tenant_id_current() != tenant_id:
             raise ScopeError("a scope of another hospital is open")
-        with connection.cursor() as cursor:
+    elif connection.in_atomic_block:
+        raise ScopeError("a scope opens its own transaction")
+    else:
+        local["app.tenant"] = str(tenant_id)
+    with connection.cursor() as cursor:
+        if not local:
             cursor.execute(sql, values)
             return list(cursor.fetchall())
-    if connection.in_atomic_block:
-        raise ScopeError("a scope opens its own transaction")
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT set_config('app.tenant', %s, true); {sql}", [str(tenant_id), *values])
+        first = ", ".join(["set_config(%s, %s, true)"] * len(local))
+        cursor.execute(f"SELECT {first}; {sql}", [*(text for pair in local.items() for text in pair), *values])  # noqa: S608 placeholders
         cursor.nextset()
         return list(cursor.fetchall())

@@ -13,8 +13,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
+from imaging.dicomweb.ahead import Ahead, series_document_make
 from imaging.inbox import inbox_objects, inbox_root, inbox_sweep, index_bell
-from imaging.index import batch_index
+from imaging.index import Grown, batch_index
 
 log = logging.getLogger(__name__)
 
@@ -43,34 +44,66 @@ class Command(BaseCommand):
                     pass
                 return
             os.nice(NICENESS)
-            self._run()
+            _Worker().run()
 
-    def _run(self) -> None:
-        is_running = True
 
-        def stop(*_: object) -> None:
-            nonlocal is_running
-            is_running = False
+class _Worker:
+    """Rounds of the inbox; in between plans are forgotten, folders swept, metadata documents made ahead."""
 
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        bell, swept = index_bell(), time.monotonic()
-        planned = 0.0
-        while is_running:
+    def __init__(self) -> None:
+        self._is_running = True
+        self._bell = index_bell()
+        self._ahead = Ahead()
+        self._planned, self._swept = 0.0, time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, *_: object) -> None:
+        self._is_running = False
+
+    def run(self) -> None:
+        while self._is_running:
             close_old_connections()
-            if time.monotonic() - planned > PLAN_SECONDS:
-                plans_forget()
-                planned = time.monotonic()
-            if inbox_drain() >= BATCH:
+            self._upkeep()
+            if self._drain() >= BATCH:
                 continue
-            if time.monotonic() - swept > SWEEP_SECONDS:
-                inbox_sweep(older_than=time.time() - DRAFT_SECONDS)
-                swept = time.monotonic()
-            if select.select([bell], [], [], POLL_SECONDS)[0]:
+            quiet = self._ahead.due(now=time.monotonic())
+            if quiet is not None:
+                series_document_make(quiet, between=self._arrived)
+            elif self._has_rung(POLL_SECONDS):
                 time.sleep(GATHER_SECONDS)
-                with contextlib.suppress(BlockingIOError):
-                    while True:
-                        bell.recv(64, socket.MSG_DONTWAIT)
+                self._hear()
+
+    def _upkeep(self) -> None:
+        now = time.monotonic()
+        if now - self._planned > PLAN_SECONDS:
+            plans_forget()
+            self._planned = now
+        if now - self._swept > SWEEP_SECONDS:
+            inbox_sweep(older_than=time.time() - DRAFT_SECONDS)
+            self._swept = now
+
+    def _drain(self) -> int:
+        grown: Grown = set()
+        taken = inbox_drain(grown)
+        self._ahead.note(grown, now=time.monotonic())
+        return taken
+
+    def _arrived(self) -> None:
+        """Between the instances of a metadata document: what comes in goes first, and so does the end."""
+        if not self._is_running:
+            raise InterruptedError
+        if self._has_rung(0):
+            self._hear()
+            self._drain()
+
+    def _has_rung(self, seconds: float) -> bool:
+        return bool(select.select([self._bell], [], [], seconds)[0])
+
+    def _hear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._bell.recv(64, socket.MSG_DONTWAIT)
 
 
 def plans_forget() -> None:
@@ -81,12 +114,12 @@ def plans_forget() -> None:
         cursor.execute("DISCARD PLANS")
 
 
-def inbox_drain() -> int:
-    """One batch of every hospital that has something waiting. Returns how many objects were taken."""
+def inbox_drain(grown: Grown | None = None) -> int:
+    """One batch of every hospital that has something waiting. Returns how many objects were taken, and adds what has `grown`."""
     taken = 0
     for objects in inbox_objects(limit=BATCH):
         try:
-            taken += batch_index(tenant_id=objects[0].tenant_id, objects=objects)
+            taken += batch_index(tenant_id=objects[0].tenant_id, objects=objects, grown=grown)
         except (OperationalError, InterfaceError):
             # The objects are safe where they lie; come back with a fresh connection.
             log.exception("index batch not written")
