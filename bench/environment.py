@@ -21,7 +21,7 @@ def prepare() -> Stack:
     home_remove(home)
     stack = Stack(
         home=home, ports=Ports(port_free(), port_free(), port_free(), port_free()), is_durable=True,
-        environment={"MEDHUB_LOG_LEVEL": "WARNING"},
+        environment={"MEDHUB_LOG_LEVEL": "WARNING", "MEDHUB_VIEWER": str(ROOT / ".medhub" / "viewer")},
     )  # fmt: skip
     allowed = stack.child_environment()["EGRESS_ALLOW"]
     stack.environment = {**stack.environment, "EGRESS_ALLOW": f"{allowed},127.0.0.1:{MOVE_PORT}"}

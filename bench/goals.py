@@ -80,6 +80,7 @@ GOALS = (
     _beside_orthanc("frame_multi", "frame of a multi-frame object", 60.0, row="web"),
     _beside_orthanc("rendered", "rendered 512x512", 4.0, row="web"),
     _beside_orthanc("study", "whole-study WADO", 0.8, row="web"),
+    _beside_orthanc("viewer", "OHIF: click to first image of a 500-slice CT, scripts in the cache", 1.5, row="web"),
     Goal(
         key="web_lag", row="web", limit=2.0, unit="s", is_at_most=True, judged_by="the worst of all STOW rows",
         what="Time from the last STOW-RS response until QIDO returns the last instance",

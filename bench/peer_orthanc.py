@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from bench.dicom_peers import port_free
 from bench.environment import BENCH
 from bench.house import BenchError
@@ -20,6 +22,8 @@ from medhub.stack import ROOT
 
 HARNESS = ROOT.parent / "shared" / "bench"
 # tuned as the issue says; StableAge keeps its housekeeping out of the measured minutes
+PLUGINS = Path("/usr/share/orthanc/plugins")
+SERVE_FOLDERS = PLUGINS / "libServeFolders.so"
 ORTHANC = ["--nodelay", "--set", "MaximumPduLength=131072", "--set", "StableAge=86400"]
 
 
@@ -50,7 +54,7 @@ def orthanc(folder: Path) -> Iterator[dict[str, Any]]:
     target = folder / "orthanc.json"
     command = [
         sys.executable, str(HARNESS / "orthanc_up.py"), "--dir", str(folder), "--http", str(port_free()), "--dimse",
-        str(port_free()), *ORTHANC,
+        str(port_free()), *ORTHANC, *_viewer_settings(),
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 the harness, arguments made here
     try:
@@ -64,6 +68,16 @@ def orthanc(folder: Path) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 15)  # the group that we made: the script and its Orthanc
         process.wait(20)
+
+
+def _viewer_settings() -> list[str]:
+    """Orthanc's own way to serve the scripts of a viewer, where both are here."""
+    folder = settings.MEDHUB_VIEWER / "viewer"
+    if not SERVE_FOLDERS.exists() or not folder.exists():
+        return []
+    served = {"AllowCache": True, "GenerateETag": True, "Extensions": {".wasm": "application/wasm"}, "Folders": {"/viewer": str(folder)}}
+    plugins = [str(PLUGINS / "libOrthancDicomWeb.so"), str(SERVE_FOLDERS)]
+    return ["--set", f"Plugins={json.dumps(plugins)}", "--set", f"ServeFolders={json.dumps(served)}"]
 
 
 def _listens(target: dict[str, Any]) -> bool:

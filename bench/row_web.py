@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.context import Bench
 from bench.figures import Outcome
 from bench.peer_orthanc import missing
+from bench.row_viewer import viewer_measure
 from bench.sides import STUDIES, Task, sides_running, tasks_measure
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -36,5 +37,6 @@ def web_measure(bench: Bench) -> Outcome:
         return outcome
     with sides_running(bench, "bench-web") as sides:
         tasks_measure(bench, sides, outcome, TASKS)
+        viewer_measure(bench, sides, outcome)
     outcome.notes.append(f"{STUDIES:,} studies stored on both sides before the first row; times as speed: theirs / ours")
     return outcome

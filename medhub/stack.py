@@ -145,8 +145,8 @@ class Stack:
                  str(self.home.root / "run" / "beat")],
             ),
             Program(
-                "web", [*gunicorn, "--workers", "2", "--threads", "8", "--timeout", "120", "--bind", f"127.0.0.1:{self.ports.http}",
-                        "medhub.wsgi:application"],
+                "web", [*gunicorn, "--preload", "--workers", "2", "--threads", "8", "--timeout", "120", "--bind",
+                        f"127.0.0.1:{self.ports.http}", "medhub.wsgi:application"],
             ),
         ]  # fmt: skip
 

@@ -36,6 +36,16 @@ def _database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache() -> None:
+    """Several pytest processes share a home; none may count or forget the sign-ins of another."""
+    from django.conf import settings
+    from django.core.signals import setting_changed
+
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    setting_changed.send(sender=None, setting="CACHES", value=settings.CACHES, enter=True)
+
+
 @pytest.fixture(autouse=True)
 def _fresh_cache() -> None:
     """allauth counts sign-ins per address in the cache; all tests come from one address."""

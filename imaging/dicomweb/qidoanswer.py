@@ -32,15 +32,22 @@ class JsonEncoder:
         fields[CHARACTER_SET] = (_head(CHARACTER_SET) + b'{"vr":"CS","Value":["ISO_IR 192"]}', 0, None)
         fields[attributes.AVAILABILITY] = (_head(attributes.AVAILABILITY) + b'{"vr":"CS","Value":["ONLINE"]}', 0, None)
         fields[RETRIEVE_URL] = (_head(RETRIEVE_URL), -1, None)
-        self._fields = [fields[tag] for tag in sorted(fields)]
+        self._fields: list[tuple[bytes, int, Render | None, dict[Value, bytes]]] = [(*fields[tag], {}) for tag in sorted(fields)]
 
     def encode(self, values: Sequence[Value]) -> bytes:
         parts = []
-        for head, position, render in self._fields:
-            if render is not None:
-                parts.append(head + render(values[position]))
-            else:
+        for head, position, render, seen in self._fields:
+            if render is None:
                 parts.append(head if position == 0 else head + self._url(values))
+                continue
+            value = values[position]
+            if value.__class__ is list:
+                parts.append(head + render(value))
+                continue
+            found = seen.get(value)
+            if found is None:
+                found = seen[value] = head + render(value)
+            parts.append(found)
         return b"{" + b",".join(parts) + b"}"
 
     def _url(self, values: Sequence[Value]) -> bytes:
@@ -55,19 +62,9 @@ def _head(tag: int) -> bytes:
 
 
 def _rendering(attribute: Attribute, wanted: frozenset[int] | None) -> Render:
-    seen: dict[Any, bytes] = {}
     vr = attribute.vr
     items = {tag: of for tag, of in attribute.items if wanted is None or tag in wanted}
-
-    def render(value: Value) -> bytes:
-        if value.__class__ is list:
-            return orjson.dumps(_sequence(value, items))
-        found = seen.get(value)
-        if found is None:
-            found = seen[value] = orjson.dumps(element_json(vr, value))
-        return found
-
-    return render
+    return lambda value: orjson.dumps(_sequence(value, items) if isinstance(value, list) else element_json(vr, value))
 
 
 def element_json(vr: str, value: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +15,9 @@ from rest_framework.request import Request
 
 from imaging.dicomweb.related import CHUNK, BodyError, limited, media_type, parts
 from imaging.dicomweb.stow_metadata import objects_assembled
-from imaging.inbox import Draft, object_writer
-from imaging.ingest import NO_MATCH, ObjectFacts, Refused, disk_status, draft_check, draft_keep
-from journal.audit import audit_record
+from imaging.inbox import Draft, draft_open
+from imaging.ingest import NO_MATCH, ObjectFacts, Refused, disk_status, draft_check, drafts_keep
+from journal.audit import audits_record
 from journal.trace import trace_id_current
 from journal.wall.scope import tenant_scope
 from tenants.doors import HospitalAPIView
@@ -28,6 +27,7 @@ log = logging.getLogger(__name__)
 DICOM, DICOM_JSON = "application/dicom", "application/dicom+json"
 Pieces = Iterator[MultipartSegment | bytes | None]
 SOURCE_WEB = 0
+GROUP, GROUP_BYTES = 64, 64 << 20  # objects that wait for the disk together: one answer is for all of them
 
 
 class DicomJSONRenderer(JSONRenderer):
@@ -47,10 +47,11 @@ class AnyAccept(BaseContentNegotiation):
 
 @dataclass
 class Outcome:
-    """What happened to each part, in order."""
+    """What happened to each part, in order; `pending` are checked and not yet safe on the disk."""
 
     stored: list[ObjectFacts] = field(default_factory=list)
     failed: list[tuple[ObjectFacts | None, Refused]] = field(default_factory=list)
+    pending: list[tuple[Draft, ObjectFacts]] = field(default_factory=list)
 
     @property
     def status(self) -> int:
@@ -75,8 +76,8 @@ class StowView(HospitalAPIView):
             return HttpResponse(orjson.dumps({"error": error.text}), status=error.status, content_type="application/json")
         if outcome.stored:
             with tenant_scope(self.tenant_id):
-                for uid in {facts.study_uid for facts in outcome.stored}:
-                    audit_record(actor=self.actor, action="dicom.store", object_type="Study", object_id=uid)
+                studies = sorted({facts.study_uid for facts in outcome.stored})
+                audits_record(actor=self.actor, action="dicom.store", object_type="Study", object_ids=studies)
         base = request.build_absolute_uri(f"/t/{slug}/dicomweb")
         return HttpResponse(answer_json(outcome, base), status=outcome.status, content_type=DICOM_JSON)
 
@@ -95,12 +96,15 @@ class StowView(HospitalAPIView):
             pieces = _single(read)
         else:
             raise BodyError(415, "send application/dicom, or multipart/related; type=application/dicom or application/dicom+json")
-        if type_of_parts == DICOM_JSON and kind != DICOM:
-            self._assembled(pieces, study_uid, outcome)
-        else:
-            for piece in pieces:
-                if isinstance(piece, MultipartSegment):
-                    self._part(pieces, study_uid, outcome)
+        try:
+            if type_of_parts == DICOM_JSON and kind != DICOM:
+                self._assembled(pieces, study_uid, outcome)
+            else:
+                for piece in pieces:
+                    if isinstance(piece, MultipartSegment):
+                        self._part(pieces, study_uid, outcome)
+        finally:  # what came whole is kept, also when the rest of the body is broken
+            self._keep(outcome)
         if not outcome.stored and not outcome.failed:
             raise BodyError(400, "no part in the body")
         return outcome
@@ -114,35 +118,61 @@ class StowView(HospitalAPIView):
 
     def _part(self, pieces: Pieces, study_uid: str, outcome: Outcome) -> None:
         """Take one part. A part that is refused is read to its end, so the next one begins where it should."""
-        with ExitStack() as stack:
-            try:
-                draft = stack.enter_context(
-                    object_writer(tenant_id=self.tenant_id, source=SOURCE_WEB, trace_id=trace_id_current())
-                )
-                failure = _spool(draft, pieces)
-            except OSError as error:
-                outcome.failed.append((None, Refused(disk_status(error), "no room: nothing of this object was kept")))
-                for _ in iter(lambda: next(pieces, None), None):
-                    pass
-                return
-            if failure is None:
-                self._keep(draft, study_uid, outcome)
-            else:
-                outcome.failed.append((None, failure))
+        try:
+            draft = draft_open(tenant_id=self.tenant_id, source=SOURCE_WEB, trace_id=trace_id_current())
+        except OSError as error:
+            outcome.failed.append((None, _no_room(error)))
+            for _ in iter(lambda: next(pieces, None), None):
+                pass
+            return
+        try:
+            failure = _spool(draft, pieces)
+            facts = None if failure else self._checked(draft, study_uid, outcome)
+        except BaseException:
+            draft.close()
+            raise
+        if failure is not None:
+            outcome.failed.append((None, failure))
+        if facts is None:
+            draft.close()
+            return
+        outcome.pending.append((draft, facts))
+        if len(outcome.pending) >= GROUP or sum(draft.size for draft, _ in outcome.pending) >= GROUP_BYTES:
+            self._keep(outcome)
 
-    def _keep(self, draft: Draft, study_uid: str, outcome: Outcome) -> None:
+    def _checked(self, draft: Draft, study_uid: str, outcome: Outcome) -> ObjectFacts | None:
         facts = None
         try:
             facts = draft_check(draft, tenant_id=self.tenant_id)
             if study_uid and facts.study_uid != study_uid:
                 raise Refused(NO_MATCH, "the instance belongs to another study than the address")
-            draft_keep(draft, tenant_id=self.tenant_id)
         except Refused as refused:
             outcome.failed.append((facts, refused))
+            return None
         except OSError as error:
-            outcome.failed.append((facts, Refused(disk_status(error), "no room: nothing of this object was kept")))
-        else:
-            outcome.stored.append(facts)
+            outcome.failed.append((facts, _no_room(error)))
+            return None
+        return facts
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Make what is pending durable, together."""
+        pending, outcome.pending = outcome.pending, []
+        if not pending:
+            return
+        try:
+            failures = drafts_keep([draft for draft, _ in pending], tenant_id=self.tenant_id)
+        finally:
+            for draft, _ in pending:
+                draft.close()
+        for (_, facts), failure in zip(pending, failures, strict=True):
+            if failure is None:
+                outcome.stored.append(facts)
+            else:
+                outcome.failed.append((facts, failure if isinstance(failure, Refused) else _no_room(failure)))
+
+
+def _no_room(error: OSError) -> Refused:
+    return Refused(disk_status(error), "no room: nothing of this object was kept")
 
 
 def _spool(draft: Draft, pieces: Pieces) -> Refused | None:
@@ -153,7 +183,7 @@ def _spool(draft: Draft, pieces: Pieces) -> Refused | None:
             try:
                 draft.write([piece])  # type: ignore[list-item]
             except OSError as error:
-                failure = Refused(disk_status(error), "no room: nothing of this object was kept")
+                failure = _no_room(error)
     return failure
 
 

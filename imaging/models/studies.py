@@ -62,7 +62,9 @@ class Study(TenantModel):
             models.Index(fields=["tenant_id", "patient"], name="study_by_patient"),
             models.Index(fields=["tenant_id", "order"], name="study_by_order", condition=models.Q(order__isnull=False)),
             models.Index(fields=["tenant_id", "accession_number"], name="study_by_number"),
-            models.Index(fields=["tenant_id", "started_key"], name="study_by_start"),
+            models.Index(  # the order of QIDO-RS: a page deep in the archive is read from the index alone
+                fields=["tenant_id", "-started_key", "-id"], name="study_by_start", condition=models.Q(number_of_instances__gt=0)
+            ),
             models.Index(fields=["tenant_id", "accession_key"], name="study_by_accession"),
             models.Index(fields=["tenant_id", "identifier_key"], name="study_by_identifier"),
             models.Index(fields=["due_at"], name="study_due", condition=models.Q(due_at__isnull=False)),

@@ -134,6 +134,8 @@ class Plan:
         conditions = [self._tenant(), *self._where]
         if self.level in _EXISTS:
             conditions.append(_EXISTS[self.level])
+        elif Level.STUDY in self._inner:
+            conditions.append(_EXISTS[Level.STUDY])  # true of any study with a series; its index knows no others
         return f"{self._tables()} WHERE {' AND '.join(conditions)}", [*self._tenants(tenant_id), *self._params]
 
     def column(self, attribute: Attribute) -> int | Read:

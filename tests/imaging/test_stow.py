@@ -3,6 +3,7 @@
 import pytest
 from django.urls import reverse
 
+from imaging.dicomweb.stow import GROUP
 from imaging.inbox import inbox_root
 from imaging.ingest import quota_forget
 from imaging.models import Instance
@@ -43,6 +44,30 @@ def test_all_some_and_none(client, mercy) -> None:
     with mercy.scope():
         assert Instance.objects.count() == 3
         assert AuditEvent.objects.filter(action="dicom.store").count() == 3
+
+
+def test_many_objects_wait_for_the_disk_together(client, mercy) -> None:
+    """"success only after fsync": groups of a request share it; each object has its own answer, in order, and one audit row a study."""
+    first = ct_slice()
+    objects = [ct_slice(StudyInstanceUID=first.StudyInstanceUID, SeriesInstanceUID=first.SeriesInstanceUID) for _ in range(2 * GROUP + 3)]
+    answer = post(client, mercy, body(*(part10(ds) for ds in objects), b"garbage" * 100))
+    assert (answer.status_code, reasons(answer)) == (202, [0xC000])
+    stored = [item["00081155"]["Value"][0] for item in answer.json()["00081199"]["Value"]]
+    assert stored == [ds.SOPInstanceUID for ds in objects]
+    assert not list(inbox_root().glob(f"{mercy.tenant.id}/*/*.part"))
+    assert house.index(mercy) == len(objects)
+    with mercy.scope():
+        assert Instance.objects.count() == len(objects)
+        assert AuditEvent.objects.filter(action="dicom.store").count() == 1
+
+
+def test_what_came_whole_before_the_body_broke_is_kept(client, mercy) -> None:
+    """A lost image is the worst: a body that ends in the middle costs the part that it ends in, and no other."""
+    whole, cut = part10(ct_slice()), part10(ct_slice())
+    content = body(whole, whole[:-1] + b"\0", cut)[: -len(cut) // 2]
+    assert post(client, mercy, content).status_code == 400
+    assert not list(inbox_root().glob(f"{mercy.tenant.id}/*/*.part"))
+    assert house.index(mercy) == 2
 
 
 def test_bytes_are_kept_unchanged(client, mercy) -> None:
