@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 CHUNK = 1 << 20
-IN_MEMORY = 1 << 20  # an answer up to this size is one write
+IN_MEMORY = 64 << 10  # an answer up to this size is one write
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
