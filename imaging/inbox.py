@@ -1,6 +1,7 @@
 """The inbox: the durable journal of received bytes. Doors write here and acknowledge; the index worker takes from here.
 
-`<objects>/inbox/<tenant>/<source>-<trace>/<instance id>.dcm`; nothing in a path comes from an attribute value.
+`<objects>/inbox/<tenant>/<source>-<trace>/<instance id>.dcm`; nothing in a path comes from an attribute value. What the web door
+takes lies in one folder, `0-web/<instance id>-<trace>.dcm`: a folder for each request would cost more than its object.
 """
 
 import contextlib
@@ -8,7 +9,7 @@ import heapq
 import mmap
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from journal.wall.ids import id_new, id_time
 
 Bytes = bytes | bytearray | memoryview
 SYNCERS = 8
+WEB_FOLDER = "0-web"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ class Draft:
         self._folder = folder
         self._id = id_new()
         self._facts = {"tenant_id": tenant_id, "source": source, "trace_id": trace_id}
-        self._part = folder / f"{self._id}.part"
+        self._name = f"{self._id}-{trace_id}" if folder.name == WEB_FOLDER else str(self._id)
+        self._part = folder / f"{self._name}.part"
         self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._is_kept = False
         self.size = 0
@@ -120,7 +123,7 @@ class Draft:
 
     def settle(self) -> InboxObject:
         """From draft to object. Received only when the folder is synced as well."""
-        path = self._folder / f"{self._id}.dcm"
+        path = self._folder / f"{self._name}.dcm"
         os.rename(self._part, path)
         self._is_kept = True
         fault("ingest.after_rename")
@@ -139,7 +142,7 @@ class Draft:
 
 def draft_open(*, tenant_id: int, source: int, trace_id: str) -> Draft:
     """A draft for bytes that come in pieces; the caller closes it. Raises OSError."""
-    folder = inbox_root() / str(tenant_id) / f"{source}-{trace_id}"
+    folder = inbox_root() / str(tenant_id) / (f"{source}-{trace_id}" if source else WEB_FOLDER)
     _folder_made(folder)
     try:
         return Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
@@ -155,16 +158,24 @@ def _syncers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SYNCERS, thread_name_prefix="fsync")
 
 
-def drafts_keep(drafts: Sequence[Draft]) -> list[OSError | None]:
-    """`Draft.keep` for many of one folder: what went wrong with each, None for those that are received."""
+def drafts_keep(drafts: Sequence[Draft], *, meanwhile: Callable[[], None]) -> list[OSError | None]:
+    """`Draft.keep` for many of one folder: what went wrong with each, None for those that are received.
+
+    `meanwhile` runs while the disk takes the last step.
+    """
     fault("ingest.before_fsync")
-    failures = list(_syncers().map(_synced, drafts))
+    failures = [_synced(drafts[0])] if len(drafts) == 1 else list(_syncers().map(_synced, drafts))
     good = [draft for draft, failure in zip(drafts, failures, strict=True) if failure is None]
     try:
         for draft in good:
             draft.settle()
-        for folder in {draft.folder for draft in good}:
-            folder_sync(folder)
+        syncs = [_syncers().submit(folder_sync, folder) for folder in {draft.folder for draft in good}]
+        try:
+            if good:
+                meanwhile()
+        finally:
+            for sync in syncs:
+                sync.result()
     except OSError as error:
         failures = [failure or error for failure in failures]
     index_nudge()
@@ -196,7 +207,7 @@ def inbox_objects(*, limit: int) -> Iterator[list[InboxObject]]:
         return
     for tenant in sorted((e for e in os.scandir(root) if e.is_dir()), key=lambda entry: entry.name):
         waiting = [
-            (int(entry.name[:-4]), folder.name, entry.path)
+            (_id_of(entry.name), folder.name, entry.path)
             for folder in os.scandir(tenant.path)
             for entry in os.scandir(folder.path)
             if entry.name.endswith(".dcm")
@@ -206,8 +217,14 @@ def inbox_objects(*, limit: int) -> Iterator[list[InboxObject]]:
             yield [_waiting_object(int(tenant.name), *one) for one in heapq.nsmallest(limit, waiting)]
 
 
+def _id_of(name: str) -> int:
+    return int(name[:-4].partition("-")[0])
+
+
 def _waiting_object(tenant_id: int, instance_id: int, folder: str, path: str) -> InboxObject:
     source, _, trace_id = folder.partition("-")
+    if folder == WEB_FOLDER:
+        trace_id = path.rpartition("-")[2].removesuffix(".dcm")
     return InboxObject(tenant_id=tenant_id, instance_id=instance_id, source=int(source), trace_id=trace_id, path=Path(path))
 
 
@@ -217,7 +234,7 @@ def inbox_watermark(*, tenant_id: int) -> datetime | None:
     if not folder.is_dir():
         return None
     waiting = [
-        int(entry.name[:-4])
+        _id_of(entry.name)
         for source in os.scandir(folder)
         for entry in os.scandir(source.path)
         if entry.name.endswith(".dcm")

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -52,6 +53,7 @@ class Outcome:
     stored: list[ObjectFacts] = field(default_factory=list)
     failed: list[tuple[ObjectFacts | None, Refused]] = field(default_factory=list)
     pending: list[tuple[Draft, ObjectFacts]] = field(default_factory=list)
+    audited: set[str] = field(default_factory=set)
 
     @property
     def status(self) -> int:
@@ -74,10 +76,6 @@ class StowView(HospitalAPIView):
             outcome = self._receive(request, study_uid)
         except BodyError as error:
             return HttpResponse(orjson.dumps({"error": error.text}), status=error.status, content_type="application/json")
-        if outcome.stored:
-            with tenant_scope(self.tenant_id):
-                studies = sorted({facts.study_uid for facts in outcome.stored})
-                audits_record(actor=self.actor, action="dicom.store", object_type="Study", object_ids=studies)
         base = request.build_absolute_uri(f"/t/{slug}/dicomweb")
         return HttpResponse(answer_json(outcome, base), status=outcome.status, content_type=DICOM_JSON)
 
@@ -160,7 +158,11 @@ class StowView(HospitalAPIView):
         if not pending:
             return
         try:
-            failures = drafts_keep([draft for draft, _ in pending], tenant_id=self.tenant_id)
+            studies = {facts.study_uid for _, facts in pending} - outcome.audited
+            failures = drafts_keep(
+                [draft for draft, _ in pending], tenant_id=self.tenant_id, meanwhile=partial(self._audit, sorted(studies))
+            )
+            outcome.audited |= studies
         finally:
             for draft, _ in pending:
                 draft.close()
@@ -169,6 +171,11 @@ class StowView(HospitalAPIView):
                 outcome.stored.append(facts)
             else:
                 outcome.failed.append((facts, failure if isinstance(failure, Refused) else _no_room(failure)))
+
+    def _audit(self, studies: list[str]) -> None:
+        if studies:
+            with tenant_scope(self.tenant_id):
+                audits_record(actor=self.actor, action="dicom.store", object_type="Study", object_ids=studies)
 
 
 def _no_room(error: OSError) -> Refused:
