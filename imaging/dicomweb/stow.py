@@ -69,24 +69,29 @@ class StowView(HospitalAPIView):
     is_scoped = False  # an upload takes as long as it takes; no transaction stays open for it
 
     def post(self, request: Request, slug: str, study_uid: str = "") -> HttpResponse:
+        outcome = Outcome()
         try:
-            outcome = self._receive(request, study_uid)
+            self._receive(request, study_uid, outcome)
         except BodyError as error:
             return HttpResponse(orjson.dumps({"error": error.text}), status=error.status, content_type="application/json")
+        finally:
+            self._audit(outcome)  # also of what came before the body broke off: it stays
+        base = request.build_absolute_uri(f"/t/{slug}/dicomweb")
+        return HttpResponse(answer_json(outcome, base), status=outcome.status, content_type=DICOM_JSON)
+
+    def _audit(self, outcome: Outcome) -> None:
         if outcome.stored:
             with tenant_scope(self.tenant_id):
                 for uid in {facts.study_uid for facts in outcome.stored}:
                     audit_record(actor=self.actor, action="dicom.store", object_type="Study", object_id=uid)
-        base = request.build_absolute_uri(f"/t/{slug}/dicomweb")
-        return HttpResponse(answer_json(outcome, base), status=outcome.status, content_type=DICOM_JSON)
 
-    def _receive(self, request: Request, study_uid: str) -> Outcome:
+    def _receive(self, request: Request, study_uid: str, outcome: Outcome) -> None:
         kind, parameters = media_type(request.META.get("CONTENT_TYPE", ""))
         # Django believes Content-Length and knows no chunked bodies; the server's own stream knows both.
         is_chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
         length = None if is_chunked else int(request.META.get("CONTENT_LENGTH") or 0)
         read = limited(request.META["wsgi.input"], limit=settings.MEDHUB_MAX_REQUEST_BYTES, length=length)
-        outcome, type_of_parts = Outcome(), parameters.get("type", DICOM)
+        type_of_parts = parameters.get("type", DICOM)
         if kind == "multipart/related" and type_of_parts in {DICOM, DICOM_JSON}:
             if not parameters.get("boundary"):
                 raise BodyError(400, "the boundary is missing")
@@ -103,7 +108,6 @@ class StowView(HospitalAPIView):
                     self._part(pieces, study_uid, outcome)
         if not outcome.stored and not outcome.failed:
             raise BodyError(400, "no part in the body")
-        return outcome
 
     def _assembled(self, pieces: Pieces, study_uid: str, outcome: Outcome) -> None:
         for made in objects_assembled(pieces):

@@ -2,6 +2,7 @@
 
 import pytest
 from django.urls import reverse
+from pydicom.dataset import Dataset
 
 from imaging.inbox import inbox_root
 from imaging.ingest import quota_forget
@@ -76,6 +77,33 @@ def test_malformed_requests(client, mercy, content, kind, status) -> None:
     assert post(client, mercy, content, kind).status_code == status
     left = [path for path in (inbox_root() / str(mercy.tenant.id)).rglob("*") if path.is_file()]
     assert left == []
+
+
+def test_what_came_before_the_body_broke_off_stays_and_is_audited(client, mercy) -> None:
+    """A sender that dies in its second object: 400, the first is kept and has its line in the audit; sending all again is no harm."""
+    first, second = part10(ct_slice()), part10(ct_slice())
+    assert post(client, mercy, body(first, second)[:-200]).status_code == 400
+    with mercy.scope():
+        assert AuditEvent.objects.filter(action="dicom.store").count() == 1
+    assert post(client, mercy, body(first, second)).status_code == 200
+    house.index(mercy)
+    with mercy.scope():
+        assert Instance.objects.count() == 2
+
+
+def test_a_transfer_syntax_that_is_no_uid(client, mercy) -> None:
+    """It would be told to clients in a header: refused with its reason (PS3.5 9.1). A NUL inside a text is dropped in the rows."""
+    raw = part10(ct_slice())
+    for syntax in (b"1.2.840.10008.1.2\r\nX", b"1.2.840\x0010008.1.2.1", b"../../etc/passwd..."):
+        bad = raw.replace(b"1.2.840.10008.1.2.1\0", syntax.ljust(20, b"\0"), 1)
+        assert bad != raw
+        assert reasons(post(client, mercy, bad, kind="application/dicom")) == [0xC000]
+    issuer = Dataset()
+    issuer.LocalNamespaceEntityID = "RIS\0X"
+    assert post(client, mercy, body(part10(ct_slice(IssuerOfAccessionNumberSequence=[issuer])))).status_code == 200
+    house.index(mercy)
+    with mercy.scope():
+        assert Instance.objects.count() == 1
 
 
 def test_a_quota_and_a_size_limit(client, mercy, settings) -> None:
