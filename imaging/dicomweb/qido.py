@@ -74,7 +74,7 @@ class InstancesSearchView(SearchView):
 class StudiesView(SearchView, StowView):
     """GET and POST of one address: each keeps its own rules."""
 
-    capabilities = {"GET": "dicom.read", "POST": "dicom.store"}
+    capabilities = {**ReadView.capabilities, "POST": "dicom.store"}
     parser_classes = []
 
 
