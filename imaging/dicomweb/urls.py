@@ -3,6 +3,7 @@
 from django.urls import path
 
 from imaging.dicomweb.bulk import BulkView
+from imaging.dicomweb.bulkall import BulkAllView
 from imaging.dicomweb.capabilities import CapabilitiesView
 from imaging.dicomweb.framesview import FramesView
 from imaging.dicomweb.metadata import InstanceMetadataView, MetadataView
@@ -35,6 +36,9 @@ urlpatterns = [
     path(f"{INSTANCE}/thumbnail", ThumbnailView.as_view(), name="thumbnail-instance"),
     path(f"{INSTANCE}/frames/<str:numbers>/thumbnail", ThumbnailView.as_view(), name="thumbnail-frames"),
     path(f"{INSTANCE}/bulkdata/<path:path>", BulkView.as_view(), name="wado-bulk"),
+    path(f"{STUDY}/bulkdata", BulkAllView.as_view(), name="wado-study-bulk"),
+    path(f"{SERIES}/bulkdata", BulkAllView.as_view(), name="wado-series-bulk"),
+    path(f"{INSTANCE}/bulkdata", BulkAllView.as_view(), name="wado-instance-bulk"),
     path(f"{STUDY}/metadata", MetadataView.as_view(), name="wado-study-metadata"),
     path(f"{SERIES}/metadata", MetadataView.as_view(), name="wado-series-metadata"),
     path(f"{INSTANCE}/metadata", InstanceMetadataView.as_view(), name="wado-instance-metadata"),
