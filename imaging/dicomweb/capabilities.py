@@ -19,13 +19,16 @@ class CapabilitiesView(ReadView):
     """OPTIONS or GET of the hospital's DICOMweb root."""
 
     patterns: list[URLPattern] = []
+    produces = (WADL_JSON, "application/json", WADL)
 
     def get(self, request: Request, slug: str) -> HttpResponseBase:
         form = accept_choose(accepted=self.accepted(request), offers=OFFERS)
         resources, base = resources_of(self.patterns), self.base(request)
         if form.media_type == WADL:
             return HttpResponse(_wadl(resources, base), content_type=WADL)
-        return json_response({"application": {"resources": {"base": base, "resource": resources}}})
+        response = json_response({"application": {"resources": {"base": base, "resource": resources}}})
+        response["Content-Type"] = form.media_type
+        return response
 
     def options(self, request: Request, slug: str) -> HttpResponseBase:  # type: ignore[override]
         response = self.get(request, slug)

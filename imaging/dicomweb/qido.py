@@ -33,6 +33,7 @@ class SearchView(ReadView):
     """GET /studies, /series, /instances, and /studies/{s}/series, /studies/{s}/instances, /studies/{s}/series/{e}/instances."""
 
     level = Level.STUDY
+    produces = tuple(map(str, OFFERS))
 
     def get(self, request: Request, slug: str, study_uid: str = "", series_uid: str = "") -> HttpResponseBase:
         offer = accept_choose(accepted=self.accepted(request), offers=OFFERS)

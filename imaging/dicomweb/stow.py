@@ -26,6 +26,7 @@ from tenants.doors import HospitalAPIView
 log = logging.getLogger(__name__)
 
 DICOM, DICOM_JSON = "application/dicom", "application/dicom+json"
+TAKEN = (f'multipart/related; type="{DICOM}"', f'multipart/related; type="{DICOM_JSON}"', DICOM)
 Pieces = Iterator[MultipartSegment | bytes | None]
 SOURCE_WEB = 0
 
@@ -99,7 +100,7 @@ class StowView(HospitalAPIView):
         elif kind == DICOM:
             pieces = _single(read)
         else:
-            raise BodyError(415, "send application/dicom, or multipart/related; type=application/dicom or application/dicom+json")
+            raise BodyError(415, f"send one of {', '.join(TAKEN)}")
         if type_of_parts == DICOM_JSON and kind != DICOM:
             self._assembled(pieces, study_uid, outcome)
         else:

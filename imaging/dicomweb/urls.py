@@ -10,7 +10,7 @@ from imaging.dicomweb.metadata import InstanceMetadataView, MetadataView
 from imaging.dicomweb.qido import InstancesSearchView, SeriesSearchView, StudiesView
 from imaging.dicomweb.rendered import RenderedView, ThumbnailView
 from imaging.dicomweb.uri import UriView
-from imaging.dicomweb.wado import RetrieveView, StudyView
+from imaging.dicomweb.wado import InstanceView, RetrieveView, StudyView
 
 STUDY = "studies/<str:study_uid>"
 SERIES = f"{STUDY}/series/<str:series_uid>"
@@ -25,7 +25,7 @@ urlpatterns = [
     path(f"{SERIES}/instances", InstancesSearchView.as_view(), name="qido-series-instances"),
     path(STUDY, StudyView.as_view(), name="stow-study"),
     path(SERIES, RetrieveView.as_view(), name="wado-series"),
-    path(INSTANCE, RetrieveView.as_view(), name="wado-instance"),
+    path(INSTANCE, InstanceView.as_view(), name="wado-instance"),
     path(f"{INSTANCE}/frames/<str:numbers>", FramesView.as_view(), name="wado-frames"),
     path(f"{STUDY}/rendered", RenderedView.as_view(), name="rendered-study"),
     path(f"{SERIES}/rendered", RenderedView.as_view(), name="rendered-series"),

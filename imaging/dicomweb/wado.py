@@ -67,6 +67,10 @@ class RetrieveView(ReadView):
         return HttpResponse(status=204)
 
 
+class InstanceView(RetrieveView):
+    produces = (f'multipart/related; type="{DICOM}"', DICOM)
+
+
 class StudyView(RetrieveView, StowView):
     """GET, DELETE and POST of one address: each keeps its own rules."""
 
