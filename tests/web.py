@@ -1,6 +1,9 @@
 """The web server alone, as the house runs it: the same gunicorn command, on this test's database and objects."""
 
+import contextlib
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,7 +59,10 @@ def web_run(folder: Path, **environment: str) -> Iterator[Web]:
         process = subprocess.Popen(program.command, cwd=ROOT, env=stack.child_environment(), stdout=log, stderr=log)
     try:
         port_wait(stack.ports.http, process)
-        yield Web(stack.ports.http, process.pid, path)
+        found = Web(stack.ports.http, process.pid, path)
+        with contextlib.suppress(urllib.error.HTTPError):  # 401: the worker has loaded the application
+            urllib.request.urlopen(f"{found.address}/t/nobody/dicomweb/studies", timeout=60)  # noqa: S310 loopback
+        yield found
     finally:
         process.terminate()
         process.wait(20)

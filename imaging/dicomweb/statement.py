@@ -40,7 +40,7 @@ STATUSES: dict[str, dict[int, str]] = {
     "store": {
         200: "all are stored", 202: "some are", 400: "the body is not what it says it is, or holds no part", 401: "no token",
         403: "the token's role may not store", 404: "another hospital's address", 409: "none is stored", 413: "too large",
-        415: "another media type",
+        415: "another media type", 507: "none is stored, for want of room or quota",
     },
     "retrieve": {
         200: "whole", 206: "the range that was asked for", 304: "If-None-Match names it", 400: "a parameter, by its name",

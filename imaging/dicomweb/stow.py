@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from imaging.dicomweb.related import CHUNK, BodyError, limited, media_type, parts
 from imaging.dicomweb.stow_metadata import objects_assembled
 from imaging.inbox import Draft, object_writer
-from imaging.ingest import NO_MATCH, ObjectFacts, Refused, disk_status, draft_check, draft_keep
+from imaging.ingest import NO_MATCH, OUT_OF_RESOURCES, ObjectFacts, Refused, disk_status, draft_check, draft_keep
 from journal.audit import audit_record
 from journal.trace import trace_id_current
 from journal.wall.scope import tenant_scope
@@ -57,7 +57,10 @@ class Outcome:
     def status(self) -> int:
         if not self.failed:
             return 200
-        return 202 if self.stored else 409
+        if self.stored:
+            return 202
+        is_full = all(refused.status == OUT_OF_RESOURCES for _, refused in self.failed)
+        return 507 if is_full else 409  # no quota or no room (RFC 4918 11.5): worth sending again later, as it is
 
 
 class StowView(HospitalAPIView):

@@ -15,6 +15,7 @@ from imaging.dicomweb.statement import LIMITS, STATUSES, matching_of
 from imaging.dicomweb.stow import TAKEN
 from imaging.dicomweb.urls import urlpatterns
 from imaging.dimse.contexts import STORABLE_SYNTAXES
+from imaging.ingest import quota_forget
 from imaging.models import Instance
 from imaging.query.attributes import ATTRIBUTES, Level
 from imaging.query.web import DEFAULTS
@@ -203,7 +204,7 @@ def test_statuses(client, mercy, olaf, settings) -> None:
             400: lambda: post(client, mercy, b"x", BOUNDARY), 401: lambda: ask("POST", "studies", {}),
             403: lambda: ask("POST", "studies", billing), 404: lambda: ask("POST", "studies", olaf.auth),
             409: lambda: post(client, mercy, body(bad)), 413: lambda: too_large(client, mercy, settings),
-            415: lambda: post(client, mercy, b"x", "text/plain"),
+            415: lambda: post(client, mercy, b"x", "text/plain"), 507: lambda: too_much(client, mercy),
         },
         "retrieve": {
             200: lambda: ask("GET", one), 206: lambda: ask("GET", one, range="bytes=0-9", **plain),
@@ -238,6 +239,17 @@ def too_large(client: Any, hospital: Any, settings: Any) -> Any:
     before, settings.MEDHUB_MAX_REQUEST_BYTES = settings.MEDHUB_MAX_REQUEST_BYTES, 100
     answer = post(client, hospital, body(part10(ct_slice())))
     settings.MEDHUB_MAX_REQUEST_BYTES = before
+    return answer
+
+
+def too_much(client: Any, hospital: Any) -> Any:
+    hospital.tenant.quota_bytes = 10
+    hospital.tenant.save()
+    quota_forget()
+    answer = post(client, hospital, body(part10(ct_slice())))
+    hospital.tenant.quota_bytes = 1 << 40
+    hospital.tenant.save()
+    quota_forget()
     return answer
 
 

@@ -107,11 +107,19 @@ def test_a_transfer_syntax_that_is_no_uid(client, mercy) -> None:
 
 
 def test_a_quota_and_a_size_limit(client, mercy, settings) -> None:
-    """0xA700 per instance over quota; 413 for a request that is larger than the archive takes."""
+    """"quota (507)": 0xA700 per instance over quota, 507 when nothing else was wrong; 413 for a request that is larger than the archive
+    takes."""
     mercy.tenant.quota_bytes = 10
     mercy.tenant.save()
     quota_forget()
-    assert reasons(post(client, mercy, body(part10(ct_slice())))) == [0xA700]
+    answer = post(client, mercy, body(part10(ct_slice()), part10(ct_slice())))
+    assert (answer.status_code, reasons(answer)) == (507, [0xA700, 0xA700])
+    assert "quota" in answer.json()["00081198"]["Value"][0]["00000902"]["Value"][0]
+    answer = post(client, mercy, body(part10(ct_slice()), b"garbage" * 100))
+    assert (answer.status_code, reasons(answer)) == (409, [0xA700, 0xC000])
+    with mercy.scope():
+        assert not Instance.objects.exists()
+    assert [path for path in (inbox_root() / str(mercy.tenant.id)).rglob("*") if path.is_file()] == []
     settings.MEDHUB_MAX_REQUEST_BYTES = 100
     assert post(client, mercy, body(part10(ct_slice()))).status_code == 413
 
