@@ -13,6 +13,7 @@ from pydicom.charset import python_encoding
 from pydicom.datadict import keyword_for_tag
 from pydicom.uid import UID
 
+from imaging.dicomweb.statement import web_tables
 from imaging.dimse.contexts import FIND_CLASSES, GET_CLASSES, MOVE_CLASSES, STORABLE_SYNTAXES, VERIFICATION, is_storage
 from imaging.dimse.contract import AssociationLimits, DoorLimits
 from imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -70,6 +71,7 @@ def statement_parts() -> dict[str, str]:
         "limits": _table(("limit", "value"), (
             (_LIMITS[limit.name], _amount(limit.name, limit.default)) for kind in _LIMITED for limit in fields(kind)
         )),
+        **{name: _table(*table) for name, table in web_tables().items()},
         "character-sets": ", ".join(f"`{term}`" for term in sorted(filter(None, python_encoding)) if term.startswith(("ISO", "GB"))),
     }  # fmt: skip
 

@@ -176,7 +176,7 @@ def _items(header: Header, attribute: Attribute) -> list[dict[str, str]]:
 def _issuer(header: Header) -> str:
     """Issuer of the accession number (0008,0051): local id, else universal id."""
     for item in header.items(0x00080051):
-        return (item.text(0x00400031) or item.text(0x00400032))[:64]
+        return (item.text(0x00400031) or item.text(0x00400032)).replace("\0", "")[:64]
     return ""
 
 

@@ -378,7 +378,7 @@ def part10_read(source: str | os.PathLike[str] | int, *, wanted: frozenset[int] 
             try:
                 meta, offset = meta_walk(data)
                 syntax = meta.get(0x00020010, "")
-                if not syntax:
+                if not uid_is_valid(syntax):  # it is told to clients in headers
                     raise HeaderError("the file meta names no transfer syntax")
                 header = header_read(
                     data[offset:], transfer_syntax_uid=syntax, wanted=wanted, is_whole=len(data) >= size,

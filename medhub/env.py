@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -44,6 +45,16 @@ def env_choice(name: str, default: str, choices: set[str]) -> str:
 
 def env_list(name: str, default: str) -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def env_origins(name: str) -> list[str]:
+    """Origins of the web (RFC 6454): scheme and host, the port where it is not the usual one, and nothing behind them."""
+    found = env_list(name, "")
+    for origin in found:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or "*" in origin or origin != f"{parts.scheme}://{parts.netloc}" or "@" in origin:
+            raise ImproperlyConfigured(f"{name} must be origins like https://viewer.example.org, with commas between them")
+    return found
 
 
 def env_secret(name: str) -> str:

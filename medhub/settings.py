@@ -11,7 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from medhub.embedded import Home
-from medhub.env import env_bool, env_choice, env_float, env_int, env_list, env_secret, env_text
+from medhub.env import env_bool, env_choice, env_float, env_int, env_list, env_origins, env_secret, env_text
 from portal.ohif import asset_headers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -88,6 +88,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "csp",
+    "corsheaders",
     "journal",
     "tenants",
     "billing",
@@ -99,6 +100,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -111,7 +113,11 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
 ]
 # What a machine with a token passes at its doors (medhub/wsgi.py): the rest serves browsers.
-MACHINE_MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"]
+MACHINE_MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.middleware.common.CommonMiddleware",
+]
 ROOT_URLCONF = "medhub.urls"
 WSGI_APPLICATION = "medhub.wsgi.application"
 TEMPLATES = [
@@ -235,6 +241,18 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+
+# Viewers of other origins read DICOMweb with a token of their own; a cookie is never taken from them (tenants.doors).
+CORS_ALLOWED_ORIGINS = env_origins("MEDHUB_DICOMWEB_ORIGINS")
+CORS_URLS_REGEX = r"^/t/[-\w]+/dicomweb/"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "if-none-match", "if-range", "range"]
+CORS_EXPOSE_HEADERS = [
+    "Accept-Ranges", "Allow", "Content-Disposition", "Content-Length", "Content-Location", "Content-Range", "ETag", "Retry-After",
+    "Warning", "WWW-Authenticate",
+]  # fmt: skip
+CORS_PREFLIGHT_MAX_AGE = 600
 
 # --- static files ----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
@@ -111,13 +112,19 @@ class SessionAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[None, SessionHolder] | None:
         user = getattr(request._request, "user", None)
-        if user is None or not user.is_authenticated:
+        if user is None or not user.is_authenticated or is_foreign(request):
             return None
         CsrfEnforcer().enforce_csrf(request)
         membership = selectors.membership_get(user_id=user.pk, slug=request.parser_context["kwargs"].get("slug", ""))
         if membership is None:
             raise exceptions.NotFound
         return None, SessionHolder(user.pk, membership.tenant_id, membership.tenant.slug, membership.role)
+
+
+def is_foreign(request: Request) -> bool:
+    """Does a page of another origin ask? Such a page needs a token: a cookie would make every site act as its reader."""
+    origin = request.META.get("HTTP_ORIGIN", "")
+    return bool(origin) and urlsplit(origin).netloc != request._request.get_host()
 
 
 TOKEN_OR_SESSION: list[type[BaseAuthentication]] = [TokenAuthentication, SessionAuthentication]

@@ -30,6 +30,16 @@ def need_program(name: str) -> str:
     return str(path)
 
 
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
+def need_dicomweb() -> str:
+    """Orthanc's plug-in; one named skip where it is missing, a failure under REQUIRE_PEERS=1."""
+    if not DICOMWEB.exists():
+        (pytest.fail if os.environ.get("REQUIRE_PEERS") == "1" else pytest.skip)("needs DICOMweb: apt-get install orthanc-dicomweb")
+    return str(DICOMWEB)
+
+
 def port_free() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
@@ -59,6 +69,12 @@ class Orthanc:
             body = answer.read()
         return json.loads(body) if body else None
 
+    def file(self, instance: str) -> bytes:
+        """The Part 10 file of one of its instances."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/instances/{instance}/file", timeout=10) as answer:  # noqa: S310
+            found: bytes = answer.read()
+        return found
+
     def modality(self, ae_title: str, port: int) -> None:
         facts = {"AET": ae_title, "Host": "127.0.0.1", "Port": port}
         self.rest(f"/modalities/{ae_title.lower()}", json.dumps(facts).encode(), "PUT")
@@ -77,7 +93,8 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc_run(folder: Path, ae_title: str = "ORTHANC") -> Iterator[Orthanc]:
+def orthanc_run(folder: Path, ae_title: str = "ORTHANC", **more: Any) -> Iterator[Orthanc]:
+    """`more` are settings of its configuration."""
     program = need_program("Orthanc")
     found = Orthanc(ae_title, port_free(), port_free())
     configuration = {
@@ -86,6 +103,7 @@ def orthanc_run(folder: Path, ae_title: str = "ORTHANC") -> Iterator[Orthanc]:
         "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "SslEnabled": False, "DicomAlwaysAllowFind": True,
         "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True, "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowStore": True,
         "DicomCheckCalledAet": True, "UnknownSopClassAccepted": True, "DefaultEncoding": "Utf8", "ConcurrentJobs": 2,
+        **more,
     }  # fmt: skip
     path = folder / "orthanc.json"
     path.write_text(json.dumps(configuration))

@@ -1,13 +1,14 @@
 """GET .../instances/{i}/bulkdata/{path} (PS3.18 10.4.1.1.6): the value that a BulkDataURI stands for; whole, by part, or a range."""
 
 import os
+from typing import NamedTuple
 
 from django.http import Http404, HttpResponseBase
 from rest_framework.request import Request
 
 from imaging.dicomweb.accept import Offer, accept_choose
-from imaging.dicomweb.elements import Opened, element_find, object_open
-from imaging.dicomweb.frames import PIXELS, FrameError, layout_of, words_swapped
+from imaging.dicomweb.elements import Element, Opened, element_find, object_open
+from imaging.dicomweb.frames import PIXELS, FrameError, fragments_of, layout_of, words_swapped
 from imaging.dicomweb.framesview import FramesView
 from imaging.dicomweb.jsonmodel import WORDS
 from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, range_of, tagged
@@ -32,7 +33,7 @@ class BulkView(FramesView):
             self, action="dicom.retrieve", study_uid=study_uid, series_uid=series_uid, instance_uid=instance_uid
         )[0]
         try:
-            found = _value(row.path, path)
+            found = value_find(row.path, path)
         except HeaderError as error:
             raise Unreadable(404, error.reason) from None
         if found is None:
@@ -41,22 +42,29 @@ class BulkView(FramesView):
             except FrameError as error:
                 raise Unreadable(error.status, error.text) from None
             return self.answer(request, row, range(1, count + 1))
-        piece, kind = found
-        offers = [Offer(OCTETS, EXPLICIT, is_plain=True), Offer(OCTETS, EXPLICIT)]
-        if kind:
-            offers = [Offer(kind, is_plain=True), Offer(kind), *offers]
+        offers = [Offer(OCTETS, found.syntax, is_plain=True), Offer(OCTETS, found.syntax)]
+        if found.kind:
+            offers = [Offer(found.kind, is_plain=True), Offer(found.kind), *offers]
         form = accept_choose(accepted=self.accepted(request), offers=offers)
         etag = objects_etag([row], f"{path}{form}")
         if is_unchanged(request, etag):
             return not_modified(etag)
-        part = Part(form.media_type, (piece,), f"{self.base(request)}/{row.place}/bulkdata/{path}")
+        part = Part(form.media_type, found.pieces, f"{self.base(request)}/{row.place}/bulkdata/{path}")
         if form.is_plain:
             return tagged(plain_response(part, range_header=range_of(request, etag)), etag)
         return tagged(parts_response([part], media_type=form.media_type), etag)
 
 
-def _value(path: os.PathLike[str] | str, where: str) -> tuple[Piece, str] | None:
-    """The value's place and the media type it says it is; None for encapsulated pixels. Raises Http404, HeaderError."""
+class Value(NamedTuple):
+    """Where a value lies, the media type that it says it is, and how it is coded."""
+
+    pieces: tuple[Piece, ...]
+    kind: str = ""
+    syntax: str = EXPLICIT
+
+
+def value_find(path: os.PathLike[str] | str, where: str) -> Value | None:
+    """None for the encapsulated pixels of the object itself, which are frames. Raises Http404, HeaderError."""
     with object_open(path) as opened:
         found = element_find(opened, where)
         if found is None or found.vr == "SQ":
@@ -65,13 +73,23 @@ def _value(path: os.PathLike[str] | str, where: str) -> tuple[Piece, str] | None
         if element.is_undefined:
             if element.tag == PIXELS and "/" not in where:
                 return None
-            raise Http404
+            return Value(_fragments(opened, path, element), syntax=opened.syntax)
         word = _word(opened, found.vr, element.tag, found.encoding.order)
         kind = _document_type(opened) if element.tag == DOCUMENT and "/" not in where else ""
         if word > 1 or opened.is_copy:
             data = bytes(opened.data[element.start : element.stop])
-            return Piece(words_swapped(data, word) if word > 1 else data), kind
-        return Piece(path=path, start=element.start, length=element.stop - element.start), kind
+            return Value((Piece(words_swapped(data, word) if word > 1 else data),), kind)
+        return Value((Piece(path=path, start=element.start, length=element.stop - element.start),), kind)
+
+
+def _fragments(opened: Opened, path: os.PathLike[str] | str, element: Element) -> tuple[Piece, ...]:
+    """The code stream of an icon (PS3.3 C.7.6.1.1.6), which is one frame: its fragments without the offset table. Raises Http404."""
+    spans = list(fragments_of(opened.data, element.start, element.stop))[1:]
+    if not spans:
+        raise Http404
+    if opened.is_copy:
+        return tuple(Piece(bytes(opened.data[start : start + length])) for start, length in spans)
+    return tuple(Piece(path=path, start=start, length=length) for start, length in spans)
 
 
 def _word(opened: Opened, vr: str, tag: int, order: str) -> int:

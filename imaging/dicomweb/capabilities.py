@@ -9,7 +9,7 @@ from django.urls import URLPattern
 from rest_framework.request import Request
 
 from imaging.dicomweb.accept import Offer, accept_choose
-from imaging.dicomweb.reading import ReadView, json_response
+from imaging.dicomweb.reading import ReadView, json_response, methods_of
 
 WADL, WADL_JSON = "application/vnd.sun.wadl+xml", "application/vnd.sun.wadl+json"
 OFFERS = [Offer(WADL_JSON, is_plain=True), Offer("application/json", is_plain=True), Offer(WADL, is_plain=True)]
@@ -18,19 +18,21 @@ OFFERS = [Offer(WADL_JSON, is_plain=True), Offer("application/json", is_plain=Tr
 class CapabilitiesView(ReadView):
     """OPTIONS or GET of the hospital's DICOMweb root."""
 
-    capabilities = {"GET": "dicom.read", "OPTIONS": "dicom.read"}
     patterns: list[URLPattern] = []
+    produces = (WADL_JSON, "application/json", WADL)
 
     def get(self, request: Request, slug: str) -> HttpResponseBase:
         form = accept_choose(accepted=self.accepted(request), offers=OFFERS)
         resources, base = resources_of(self.patterns), self.base(request)
         if form.media_type == WADL:
             return HttpResponse(_wadl(resources, base), content_type=WADL)
-        return json_response({"application": {"resources": {"base": base, "resource": resources}}})
+        response = json_response({"application": {"resources": {"base": base, "resource": resources}}})
+        response["Content-Type"] = form.media_type
+        return response
 
     def options(self, request: Request, slug: str) -> HttpResponseBase:  # type: ignore[override]
         response = self.get(request, slug)
-        response["Allow"] = "GET, HEAD, OPTIONS"
+        response["Allow"] = ", ".join(methods_of(self))
         return response
 
 
@@ -39,7 +41,7 @@ def resources_of(patterns: list[URLPattern]) -> list[dict[str, Any]]:
     for pattern in patterns:
         door: Any = pattern.callback.view_class  # type: ignore[attr-defined]
         path = re.sub(r"<\w+:(\w+)>", r"{\1}", str(pattern.pattern))
-        methods = sorted(name for name in door.capabilities if hasattr(door, name.lower()))
+        methods = [name for name in methods_of(door) if name not in ("HEAD", "OPTIONS")]  # which everybody has
         found.append({"path": path, "method": methods, "representation": list(getattr(door, "produces", ()))})
     return found
 

@@ -149,7 +149,7 @@ def _pixels(opened: Opened, found: dict[int, Element], element: Element) -> Pixe
 def _fragments(opened: Opened, found: dict[int, Element], element: Element, frames: int) -> tuple[array, array]:  # type: ignore[type-arg]
     """Fragments and where each frame's begin (PS3.5 A.4). Raises FrameError when they cannot be told apart."""
     data = opened.data
-    walk = list(_items(data, element.start, element.stop))
+    walk = list(fragments_of(data, element.start, element.stop))
     if not walk:
         raise FrameError(404, "the object has no pixels")
     table, base = walk[0], walk[0][0] + walk[0][1]
@@ -163,7 +163,7 @@ def _fragments(opened: Opened, found: dict[int, Element], element: Element, fram
     return spans, array("Q", [*starts, len(fragments)])
 
 
-def _items(data: Buffer, at: int, end: int) -> Iterator[tuple[int, int]]:
+def fragments_of(data: Buffer, at: int, end: int) -> Iterator[tuple[int, int]]:
     """(offset, length) of each item's content, cut at the end of the value."""
     head = struct.Struct("<HHI")
     while at + 8 <= end:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_decoder, get_encoder
+from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
+from imaging.dicomweb.encoding import EncodingError, frame_encode
 from imaging.dicomweb.frames import FrameError, Layout, Pixels, frame_pieces
 from imaging.dicomweb.memory import Memory
-from imaging.dicomweb.syntaxes import ENCODERS, EXPLICIT, JPEG_LS
+from imaging.dicomweb.syntaxes import EXPLICIT, JPEG_LS
 from imaging.rendering import _stream_size
 
 FRAME_CAP = 512 << 20
@@ -37,6 +38,8 @@ def _frame_transcode(layout: Layout, path: os.PathLike[str] | str, number: int, 
         return native if syntax == EXPLICIT else _encoded(layout.pixels, native, syntax)
     except FrameError:
         raise
+    except EncodingError as error:
+        raise FrameError(406, str(error)) from None
     except Exception as error:  # noqa: BLE001 codecs raise whatever they like, and their texts quote the object
         raise FrameError(406, f"the frame cannot be had in this transfer syntax ({type(error).__name__})") from None
 
@@ -74,4 +77,4 @@ def _encoded(pixels: Pixels, native: bytes, syntax: str) -> bytes:
             np.frombuffer(native, f"<u{pixels.allocated // 8}").reshape(pixels.samples, pixels.rows, pixels.columns), 0, -1
         ).tobytes()
         options["planar_configuration"] = 0
-    return bytes(get_encoder(UID(syntax)).encode(native, encoding_plugin=ENCODERS[syntax], **options))
+    return frame_encode(native, syntax=syntax, options=options)

@@ -32,6 +32,7 @@ class SearchView(ReadView):
     """GET /studies, /series, /instances, and /studies/{s}/series, /studies/{s}/instances, /studies/{s}/series/{e}/instances."""
 
     level = Level.STUDY
+    produces = tuple(map(str, OFFERS))
 
     def get(self, request: Request, slug: str, study_uid: str = "", series_uid: str = "") -> HttpResponseBase:
         offer = accept_choose(accepted=self.accepted(request), offers=OFFERS)
@@ -72,7 +73,7 @@ class InstancesSearchView(SearchView):
 class StudiesView(SearchView, StowView):
     """GET and POST of one address: each keeps its own rules."""
 
-    capabilities = {"GET": "dicom.read", "POST": "dicom.store"}
+    capabilities = {**ReadView.capabilities, "POST": "dicom.store"}
     parser_classes = []
 
 

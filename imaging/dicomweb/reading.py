@@ -28,7 +28,7 @@ class ReadView(HospitalAPIView):
     """A door that reads. Rows are read in one statement; files are touched after it."""
 
     authentication_classes = TOKEN_OR_SESSION
-    capabilities = {"GET": "dicom.read"}
+    capabilities = {"GET": "dicom.read", "OPTIONS": "dicom.read"}
     content_negotiation_class = AnyAccept
     renderer_classes = [DicomJSONRenderer]
     is_scoped = False
@@ -50,6 +50,12 @@ class ReadView(HospitalAPIView):
         read_audit(tenant_id=self.tenant_id, actor=self.actor, action=action, study_id=rows[0].study_id)
         return rows
 
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """What can be done at this address (RFC 9110 9.3.7); the hospital's root tells of all of them."""
+        response = HttpResponse(status=204)
+        response["Allow"] = ", ".join(methods_of(self))
+        return response
+
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, NotAcceptable):
             return json_response(exc.body, status=406)
@@ -66,6 +72,12 @@ class ReadView(HospitalAPIView):
             response["Retry-After"] = "5"
             return response
         return super().handle_exception(exc)
+
+
+def methods_of(door: Any) -> list[str]:
+    """The methods that an address has, HEAD wherever there is GET."""
+    found = {name for name in door.capabilities if hasattr(door, name.lower())}
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def json_response(body: Any, *, status: int = 200) -> HttpResponse:

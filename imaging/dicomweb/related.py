@@ -43,7 +43,10 @@ def limited(source: BinaryIO, *, limit: int, length: int | None) -> Callable[[in
     def read(size: int) -> bytes:
         nonlocal seen
         # PEP 3333: never read past Content-Length.
-        chunk = source.read(size if length is None else min(size, length - seen))
+        try:
+            chunk = source.read(size if length is None else min(size, length - seen))
+        except Exception as error:  # noqa: BLE001 the server's own exceptions: chunks that are none, a sender that is gone
+            raise BodyError(400, "the body ends early, or its chunks are none (RFC 9112 7.1)") from error
         seen += len(chunk)
         if seen > limit:
             raise BodyError(413, "the request is larger than this archive takes")

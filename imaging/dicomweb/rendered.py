@@ -94,6 +94,7 @@ class RenderedView(ReadView):
     """GET .../rendered at the four levels."""
 
     is_thumbnail = False
+    produces = (JPEG, PNG, GIF, 'multipart/related; type="image/*"', PDF, "video/*")
 
     def get(
         self, request: Request, slug: str, study_uid: str, series_uid: str = "", instance_uid: str = "", numbers: str = "",
@@ -187,6 +188,7 @@ class ThumbnailView(RenderedView):
     """GET .../thumbnail at the four levels: small, of the middle; a sheet of paper for what is no picture."""
 
     is_thumbnail = True
+    produces = (JPEG, PNG, GIF)
 
 
 def _shots(row: StoredInstance, numbers: str) -> list[Shot]:

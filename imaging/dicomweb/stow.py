@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from imaging.dicomweb.related import CHUNK, BodyError, limited, media_type, parts
 from imaging.dicomweb.stow_metadata import objects_assembled
 from imaging.inbox import Draft, draft_open
-from imaging.ingest import NO_MATCH, ObjectFacts, Refused, disk_status, draft_check, drafts_keep
+from imaging.ingest import NO_MATCH, OUT_OF_RESOURCES, ObjectFacts, Refused, disk_status, draft_check, drafts_keep
 from journal.audit import audits_record
 from journal.trace import trace_id_current
 from journal.wall.scope import tenant_scope
@@ -26,6 +26,7 @@ from tenants.doors import HospitalAPIView
 log = logging.getLogger(__name__)
 
 DICOM, DICOM_JSON = "application/dicom", "application/dicom+json"
+TAKEN = (f'multipart/related; type="{DICOM}"', f'multipart/related; type="{DICOM_JSON}"', DICOM)
 Pieces = Iterator[MultipartSegment | bytes | None]
 SOURCE_WEB = 0
 GROUP, GROUP_BYTES = 64, 64 << 20  # objects that wait for the disk together: one answer is for all of them
@@ -59,7 +60,10 @@ class Outcome:
     def status(self) -> int:
         if not self.failed:
             return 200
-        return 202 if self.stored else 409
+        if self.stored:
+            return 202
+        is_full = all(refused.status == OUT_OF_RESOURCES for _, refused in self.failed)
+        return 507 if is_full else 409  # no quota or no room (RFC 4918 11.5): worth sending again later, as it is
 
 
 class StowView(HospitalAPIView):
@@ -72,20 +76,21 @@ class StowView(HospitalAPIView):
     is_scoped = False  # an upload takes as long as it takes; no transaction stays open for it
 
     def post(self, request: Request, slug: str, study_uid: str = "") -> HttpResponse:
+        outcome = Outcome()
         try:
-            outcome = self._receive(request, study_uid)
+            self._receive(request, study_uid, outcome)
         except BodyError as error:
             return HttpResponse(orjson.dumps({"error": error.text}), status=error.status, content_type="application/json")
         base = request.build_absolute_uri(f"/t/{slug}/dicomweb")
         return HttpResponse(answer_json(outcome, base), status=outcome.status, content_type=DICOM_JSON)
 
-    def _receive(self, request: Request, study_uid: str) -> Outcome:
+    def _receive(self, request: Request, study_uid: str, outcome: Outcome) -> None:
         kind, parameters = media_type(request.META.get("CONTENT_TYPE", ""))
         # Django believes Content-Length and knows no chunked bodies; the server's own stream knows both.
         is_chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
         length = None if is_chunked else int(request.META.get("CONTENT_LENGTH") or 0)
         read = limited(request.META["wsgi.input"], limit=settings.MEDHUB_MAX_REQUEST_BYTES, length=length)
-        outcome, type_of_parts = Outcome(), parameters.get("type", DICOM)
+        type_of_parts = parameters.get("type", DICOM)
         if kind == "multipart/related" and type_of_parts in {DICOM, DICOM_JSON}:
             if not parameters.get("boundary"):
                 raise BodyError(400, "the boundary is missing")
@@ -93,7 +98,7 @@ class StowView(HospitalAPIView):
         elif kind == DICOM:
             pieces = _single(read)
         else:
-            raise BodyError(415, "send application/dicom, or multipart/related; type=application/dicom or application/dicom+json")
+            raise BodyError(415, f"send one of {', '.join(TAKEN)}")
         try:
             if type_of_parts == DICOM_JSON and kind != DICOM:
                 self._assembled(pieces, study_uid, outcome)
@@ -105,7 +110,6 @@ class StowView(HospitalAPIView):
             self._keep(outcome)
         if not outcome.stored and not outcome.failed:
             raise BodyError(400, "no part in the body")
-        return outcome
 
     def _assembled(self, pieces: Pieces, study_uid: str, outcome: Outcome) -> None:
         for made in objects_assembled(pieces):

@@ -31,7 +31,7 @@ NESTED_BYTES = 64 << 20  # of bulk data below the top level: those values are re
 PIXEL_DATA, PDF = 0x7FE00010, "application/pdf"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 # PS3.18 table 8.7.3-2 to 8.7.3-4: what a media type stands for where its part names no transfer syntax
-_SYNTAXES = {
+MEDIA_SYNTAXES = {
     "image/jpeg": "1.2.840.10008.1.2.4.50", "image/jls": "1.2.840.10008.1.2.4.80", "image/jp2": "1.2.840.10008.1.2.4.90",
     "image/jxl": "1.2.840.10008.1.2.4.110", "image/jphc": "1.2.840.10008.1.2.4.201", "image/dicom-rle": "1.2.840.10008.1.2.5",
     "video/mpeg": "1.2.840.10008.1.2.4.100", "video/mp4": "1.2.840.10008.1.2.4.102",
@@ -197,7 +197,7 @@ def _syntax(dataset: Dataset, pixels: list[_Bulk]) -> str:
     """The part's own, else the metadata's, else what the media type stands for. Raises Refused for what cannot be written."""
     first = pixels[0] if pixels else None
     stated = [first.syntax if first else "", str(dataset.get(0x00083002, DataElement(0x00083002, "UI", "")).value or "")]
-    found = next((syntax for syntax in stated if syntax), "") or _SYNTAXES.get(first.kind if first else "", EXPLICIT_LITTLE)
+    found = next((syntax for syntax in stated if syntax), "") or MEDIA_SYNTAXES.get(first.kind if first else "", EXPLICIT_LITTLE)
     if not uid_is_valid(found) or not (found in _WRITABLE or UID(found).is_encapsulated):
         raise Refused(0xC122, "transfer syntax: little endian or an encapsulated one is needed")
     return found

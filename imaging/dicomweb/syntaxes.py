@@ -15,7 +15,7 @@ PLAIN = frozenset((IMPLICIT, EXPLICIT))
 NATIVE = PLAIN | {BIG_ENDIAN, GE_BIG_PIXELS} | DEFLATED_SYNTAXES
 DICOM, OCTETS = "application/dicom", "application/octet-stream"
 _J = "1.2.840.10008.1.2.4."
-J2K_LOSSLESS, JPEG_LS, RLE = f"{_J}90", f"{_J}80", "1.2.840.10008.1.2.5"
+J2K_LOSSLESS, JPEG_LS, RLE, JPEG_LOSSLESS, HTJ2K = f"{_J}90", f"{_J}80", "1.2.840.10008.1.2.5", f"{_J}70", f"{_J}201"
 FAMILIES: dict[str, tuple[str, ...]] = {
     "image/jpeg": (f"{_J}50", f"{_J}51", f"{_J}57", f"{_J}70"),
     "image/jls": (f"{_J}80", f"{_J}81"),
@@ -29,7 +29,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 MEDIA = {uid: media for media, uids in FAMILIES.items() for uid in uids}
 # GDCM's encoders end the whole process on input they do not like (seen with RLE of an odd image): they are never asked
-ENCODERS = {J2K_LOSSLESS: "pylibjpeg", JPEG_LS: "pyjpegls", RLE: "pylibjpeg"}
+IMAGECODECS = "imagecodecs"  # not one of pydicom's plug-ins: imaging.dicomweb.encoding
+ENCODERS = {J2K_LOSSLESS: "pylibjpeg", JPEG_LS: "pyjpegls", RLE: "pylibjpeg", JPEG_LOSSLESS: IMAGECODECS, HTJ2K: IMAGECODECS}
 
 
 @lru_cache(maxsize=256)
@@ -48,6 +49,6 @@ def encodable() -> tuple[str, ...]:
     """Lossless syntaxes that an encoder is installed for; pixels are never made lossy here."""
     found = []
     for uid, plugin in ENCODERS.items():
-        if plugin in get_encoder(UID(uid)).available_plugins:
+        if plugin == IMAGECODECS or plugin in get_encoder(UID(uid)).available_plugins:
             found.append(uid)
     return tuple(found)

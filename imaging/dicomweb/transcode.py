@@ -4,9 +4,13 @@ import io
 import os
 
 from pydicom import dcmread
+from pydicom.dataset import FileDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import iter_pixels
 from pydicom.uid import UID
 
-from imaging.dicomweb.syntaxes import ENCODERS, EXPLICIT, PLAIN
+from imaging.dicomweb.encoding import EncodingError, frame_encode
+from imaging.dicomweb.syntaxes import ENCODERS, EXPLICIT, IMAGECODECS, PLAIN
 from imaging.dimse.transcoding import TranscodingError, dataset_transcode
 from imaging.part10 import file_meta_bytes
 
@@ -24,6 +28,8 @@ def object_transcode(
         return content if transfer_syntax_uid == plain else _compressed(content, transfer_syntax_uid)
     except TranscodingError:
         raise
+    except EncodingError as error:
+        raise TranscodingError(str(error)) from None
     except Exception as error:  # noqa: BLE001 codecs raise whatever they like, and their texts quote the object
         raise TranscodingError(f"the object cannot be had in this transfer syntax ({type(error).__name__})") from None
 
@@ -33,7 +39,28 @@ def _compressed(content: bytes, transfer_syntax_uid: str) -> bytes:
     if "PixelData" not in dataset:
         raise TranscodingError("the object has no pixels to compress")
     # the object stays the same one: lossless syntaxes only
-    dataset.compress(UID(transfer_syntax_uid), encoding_plugin=ENCODERS[transfer_syntax_uid], generate_instance_uid=False)
+    if ENCODERS[transfer_syntax_uid] == IMAGECODECS:
+        _encapsulated(dataset, transfer_syntax_uid)
+    else:
+        dataset.compress(UID(transfer_syntax_uid), encoding_plugin=ENCODERS[transfer_syntax_uid], generate_instance_uid=False)
     target = io.BytesIO()
     dataset.save_as(target, enforce_file_format=True)
     return target.getvalue()
+
+
+def _encapsulated(dataset: FileDataset, transfer_syntax_uid: str) -> None:
+    """What `Dataset.compress` does, one frame after another. Colour by plane becomes colour by pixel (PS3.5 8.2)."""
+    options = {
+        "rows": dataset.Rows, "columns": dataset.Columns, "samples_per_pixel": dataset.SamplesPerPixel,
+        "bits_allocated": dataset.BitsAllocated, "bits_stored": dataset.BitsStored,
+        "pixel_representation": dataset.PixelRepresentation, "photometric_interpretation": dataset.PhotometricInterpretation,
+    }  # fmt: skip
+    frames = [
+        frame_encode(frame.tobytes(), syntax=transfer_syntax_uid, options=options) for frame in iter_pixels(dataset, raw=True)
+    ]
+    dataset.PixelData = encapsulate(frames)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    if dataset.SamplesPerPixel > 1:
+        dataset.PlanarConfiguration = 0
+    dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)

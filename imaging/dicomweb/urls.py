@@ -3,13 +3,14 @@
 from django.urls import path
 
 from imaging.dicomweb.bulk import BulkView
+from imaging.dicomweb.bulkall import BulkAllView
 from imaging.dicomweb.capabilities import CapabilitiesView
 from imaging.dicomweb.framesview import FramesView
 from imaging.dicomweb.metadata import InstanceMetadataView, MetadataView
 from imaging.dicomweb.qido import InstancesSearchView, SeriesSearchView, StudiesView
 from imaging.dicomweb.rendered import RenderedView, ThumbnailView
 from imaging.dicomweb.uri import UriView
-from imaging.dicomweb.wado import RetrieveView, StudyView
+from imaging.dicomweb.wado import InstanceView, RetrieveView, StudyView
 
 STUDY = "studies/<str:study_uid>"
 SERIES = f"{STUDY}/series/<str:series_uid>"
@@ -24,7 +25,7 @@ urlpatterns = [
     path(f"{SERIES}/instances", InstancesSearchView.as_view(), name="qido-series-instances"),
     path(STUDY, StudyView.as_view(), name="stow-study"),
     path(SERIES, RetrieveView.as_view(), name="wado-series"),
-    path(INSTANCE, RetrieveView.as_view(), name="wado-instance"),
+    path(INSTANCE, InstanceView.as_view(), name="wado-instance"),
     path(f"{INSTANCE}/frames/<str:numbers>", FramesView.as_view(), name="wado-frames"),
     path(f"{STUDY}/rendered", RenderedView.as_view(), name="rendered-study"),
     path(f"{SERIES}/rendered", RenderedView.as_view(), name="rendered-series"),
@@ -35,6 +36,9 @@ urlpatterns = [
     path(f"{INSTANCE}/thumbnail", ThumbnailView.as_view(), name="thumbnail-instance"),
     path(f"{INSTANCE}/frames/<str:numbers>/thumbnail", ThumbnailView.as_view(), name="thumbnail-frames"),
     path(f"{INSTANCE}/bulkdata/<path:path>", BulkView.as_view(), name="wado-bulk"),
+    path(f"{STUDY}/bulkdata", BulkAllView.as_view(), name="wado-study-bulk"),
+    path(f"{SERIES}/bulkdata", BulkAllView.as_view(), name="wado-series-bulk"),
+    path(f"{INSTANCE}/bulkdata", BulkAllView.as_view(), name="wado-instance-bulk"),
     path(f"{STUDY}/metadata", MetadataView.as_view(), name="wado-study-metadata"),
     path(f"{SERIES}/metadata", MetadataView.as_view(), name="wado-series-metadata"),
     path(f"{INSTANCE}/metadata", InstanceMetadataView.as_view(), name="wado-instance-metadata"),

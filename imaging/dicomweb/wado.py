@@ -35,7 +35,7 @@ def objects_etag(rows: Sequence[StoredInstance], form: str) -> str:
 class RetrieveView(ReadView):
     """GET and DELETE of /studies/{s}, /studies/{s}/series/{e}, /studies/{s}/series/{e}/instances/{i}."""
 
-    capabilities = {"GET": "dicom.read", "DELETE": "dicom.delete"}
+    capabilities = {**ReadView.capabilities, "DELETE": "dicom.delete"}
     produces = (f'multipart/related; type="{DICOM}"', DICOM, "application/zip")
 
     def get(self, request: Request, slug: str, study_uid: str, series_uid: str = "", instance_uid: str = "") -> HttpResponseBase:
@@ -65,6 +65,10 @@ class RetrieveView(ReadView):
         if not count:
             raise Http404
         return HttpResponse(status=204)
+
+
+class InstanceView(RetrieveView):
+    produces = (f'multipart/related; type="{DICOM}"', DICOM)
 
 
 class StudyView(RetrieveView, StowView):

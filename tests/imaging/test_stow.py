@@ -2,6 +2,7 @@
 
 import pytest
 from django.urls import reverse
+from pydicom.dataset import Dataset
 
 from imaging.dicomweb.stow import GROUP
 from imaging.inbox import inbox_root
@@ -103,12 +104,47 @@ def test_malformed_requests(client, mercy, content, kind, status) -> None:
     assert left == []
 
 
+def test_what_came_before_the_body_broke_off_stays_and_is_audited(client, mercy) -> None:
+    """A sender that dies in its second object: 400, the first is kept and has its line in the audit; sending all again is no harm."""
+    first, second = part10(ct_slice()), part10(ct_slice())
+    assert post(client, mercy, body(first, second)[:-200]).status_code == 400
+    with mercy.scope():
+        assert AuditEvent.objects.filter(action="dicom.store").count() == 1
+    assert post(client, mercy, body(first, second)).status_code == 200
+    house.index(mercy)
+    with mercy.scope():
+        assert Instance.objects.count() == 2
+
+
+def test_a_transfer_syntax_that_is_no_uid(client, mercy) -> None:
+    """It would be told to clients in a header: refused with its reason (PS3.5 9.1). A NUL inside a text is dropped in the rows."""
+    raw = part10(ct_slice())
+    for syntax in (b"1.2.840.10008.1.2\r\nX", b"1.2.840\x0010008.1.2.1", b"../../etc/passwd..."):
+        bad = raw.replace(b"1.2.840.10008.1.2.1\0", syntax.ljust(20, b"\0"), 1)
+        assert bad != raw
+        assert reasons(post(client, mercy, bad, kind="application/dicom")) == [0xC000]
+    issuer = Dataset()
+    issuer.LocalNamespaceEntityID = "RIS\0X"
+    assert post(client, mercy, body(part10(ct_slice(IssuerOfAccessionNumberSequence=[issuer])))).status_code == 200
+    house.index(mercy)
+    with mercy.scope():
+        assert Instance.objects.count() == 1
+
+
 def test_a_quota_and_a_size_limit(client, mercy, settings) -> None:
-    """0xA700 per instance over quota; 413 for a request that is larger than the archive takes."""
+    """"quota (507)": 0xA700 per instance over quota, 507 when nothing else was wrong; 413 for a request that is larger than the archive
+    takes."""
     mercy.tenant.quota_bytes = 10
     mercy.tenant.save()
     quota_forget()
-    assert reasons(post(client, mercy, body(part10(ct_slice())))) == [0xA700]
+    answer = post(client, mercy, body(part10(ct_slice()), part10(ct_slice())))
+    assert (answer.status_code, reasons(answer)) == (507, [0xA700, 0xA700])
+    assert "quota" in answer.json()["00081198"]["Value"][0]["00000902"]["Value"][0]
+    answer = post(client, mercy, body(part10(ct_slice()), b"garbage" * 100))
+    assert (answer.status_code, reasons(answer)) == (409, [0xA700, 0xC000])
+    with mercy.scope():
+        assert not Instance.objects.exists()
+    assert [path for path in (inbox_root() / str(mercy.tenant.id)).rglob("*") if path.is_file()] == []
     settings.MEDHUB_MAX_REQUEST_BYTES = 100
     assert post(client, mercy, body(part10(ct_slice()))).status_code == 413
 
