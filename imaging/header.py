@@ -369,8 +369,8 @@ def _opened(source: str | os.PathLike[str] | int) -> Iterator[int]:
         os.close(fd)
 
 
-def part10_read(source: str | os.PathLike[str] | int, *, wanted: frozenset[int] | None = None) -> Part10Head:
-    """Meta and header of a Part 10 file by path or descriptor: 64 KiB first, more when needed, never the pixels."""
+def part10_read(source: str | os.PathLike[str] | int, *, wanted: frozenset[int] | None = None, cap: int = HEAD_CAP) -> Part10Head:
+    """Meta and header of a Part 10 file by path or descriptor: 64 KiB first, more when needed up to `cap`, never the pixels."""
     with _opened(source) as fd:
         size, room = os.fstat(fd).st_size, FIRST_READ
         while True:
@@ -387,9 +387,9 @@ def part10_read(source: str | os.PathLike[str] | int, *, wanted: frozenset[int] 
             except NeedMore as more:
                 if len(data) >= size:
                     raise
-                if room >= HEAD_CAP:
-                    raise HeaderError(f"the header is larger than {HEAD_CAP >> 20} MiB") from None
-                room = min(max(2 * room, more.needed + FIRST_READ), HEAD_CAP)
+                if room >= cap:
+                    raise HeaderError(f"the header is larger than {cap >> 20} MiB") from None
+                room = min(max(2 * room, more.needed + FIRST_READ), cap)
 
 
 # What the readers of whole objects (imaging.dicomweb.elements) build on: they look at values too large to be kept.

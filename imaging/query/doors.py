@@ -35,6 +35,7 @@ from imaging.query.answers import AnswerEncoder
 from imaging.query.attributes import Level
 from imaging.query.keys import QueryError, identifier_read, query_parse, retrieve_parse
 from imaging.query.rows import QueryTooWideError, query_rows
+from imaging.querytags.known import tags_declared
 from imaging.scu.association import tls_context
 from imaging.storage import object_path
 from journal.audit import BUCKET_SECONDS, Actor, audit_record
@@ -57,10 +58,11 @@ def identifier_find(*, admission: Admission, inquiry: Inquiry) -> Found:
     """Raises InquiryRefused here, or while the answers are taken."""
     is_patient_root = inquiry.sop_class_uid.startswith(PATIENT_ROOT)
     try:
-        identifier = identifier_read(inquiry.identifier, transfer_syntax_uid=inquiry.transfer_syntax_uid)
+        known = tags_declared(tenant_id=admission.tenant_id).attributes
+        identifier = identifier_read(inquiry.identifier, transfer_syntax_uid=inquiry.transfer_syntax_uid, known=known)
         query = query_parse(
             level=identifier.level, keys=identifier.keys, is_patient_root=is_patient_root, is_combined=inquiry.is_combined,
-            character_set=identifier.character_set,
+            character_set=identifier.character_set, known=known,
         )  # fmt: skip
     except QueryError as error:
         raise InquiryRefused(IDENTIFIER_MISMATCH, error.comment) from None
