@@ -26,9 +26,10 @@ from tenants.models import DuplicatePolicy, Tenant
 from tests import house
 from tests.dicom_files import ct_slice, series_of, shared_file
 from tests.imaging.tag_jobs import build, count, declare, warning
+from tests.imaging.test_door import database_away
 from tests.imaging.test_find_access import MANY
 from tests.imaging.test_qido import found, get, store, value
-from tests.imaging.test_query_peers import STUDY_FIND, allow, ask, asking, identifier, serving
+from tests.imaging.test_query_peers import STUDY_FIND, allow, ask, asking, identifier, refusal, serving
 from tests.imaging.tls_peers import ACTOR
 
 pytestmark = pytest.mark.database
@@ -243,6 +244,17 @@ def test_c_find_asks_for_it_too(mercy) -> None:
                     answers = list(association.send_c_find(asked, STUDY_FIND))
                     assert [status.Status for status, _ in answers] == [0xFF00] * count_of + [0]
                     assert all(ds[0x0019, 0x11].value == "ACME" for _, ds in answers[:-1])
+
+
+def test_the_database_may_go_away_before_the_declarations_are_read(mercy) -> None:
+    """0xA700 and a reason, as for any query; when it is back the same association works."""
+    store(mercy, ct_slice(SliceThickness=2))
+    allow(mercy)
+    with serving() as listener, asking(listener, mercy) as association:
+        known.tags_forget(mercy.tenant.id)
+        with database_away():
+            assert refusal(association, "STUDY", PatientID="P1")[0] == 0xA700
+        assert len(ask(association, "STUDY", PatientID="P1")) == 1
 
 
 OBJECTS = """
