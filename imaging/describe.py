@@ -3,11 +3,13 @@
 import contextlib
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
-from imaging.header import HEAD_CAP, Header, HeaderError, Part10Head, part10_read, uid_is_valid
+from imaging.header import HEAD_CAP, Bytes, Header, HeaderError, Part10Head, part10_head, part10_read, uid_is_valid
 from imaging.query.attributes import EXTRA_CHARS, EXTRAS, Attribute, Level, extra_name
 from imaging.query.declared import NONE, DeclaredTags, DeclaredValue, declared_values
 from imaging.query.keys import sequence_items
@@ -90,7 +92,7 @@ FAR_CAP = 1 << 20  # of a head with what lies behind LAST
 
 def instance_describe(path: str | os.PathLike[str], *, tags: DeclaredTags = NONE) -> InstanceFacts:
     """Read the head of a Part 10 file. Raises HeaderError when it is not one, or lacks what a row needs."""
-    head = _head_read(path, WANTED, tags)
+    head = _head_read(partial(part10_read, path), WANTED, tags)
     header = head.header
     uids = [header.uid(tag) for tag in (0x00080016, 0x00080018, 0x0020000D, 0x0020000E)]
     if not all(uid_is_valid(uid) for uid in uids):
@@ -138,18 +140,18 @@ def instance_describe(path: str | os.PathLike[str], *, tags: DeclaredTags = NONE
     )
 
 
-def declared_describe(path: str | os.PathLike[str], *, tags: DeclaredTags) -> tuple[DeclaredValue, ...]:
-    """What `instance_describe` finds of the declared attributes, and nothing else. Raises HeaderError."""
-    return declared_values(_head_read(path, frozenset(), tags).header, tags)
+def declared_describe(read: Callable[[int], Bytes], size: int, *, tags: DeclaredTags) -> tuple[DeclaredValue, ...]:
+    """What `instance_describe` finds of the declared attributes, and nothing else, wherever the bytes lie. Raises HeaderError."""
+    return declared_values(_head_read(partial(part10_head, read, size), frozenset(), tags).header, tags)
 
 
-def _head_read(path: str | os.PathLike[str], wanted: frozenset[int], tags: DeclaredTags) -> Part10Head:
+def _head_read(read: Callable[..., Part10Head], wanted: frozenset[int], tags: DeclaredTags) -> Part10Head:
     """An attribute of the hospital's that lies behind ours is read when the head is small: a row never depends on it."""
     if not tags:
-        return part10_read(path, wanted=wanted)
+        return read(wanted=wanted)
     with contextlib.suppress(HeaderError):
-        return part10_read(path, wanted=wanted | tags.wanted, cap=FAR_CAP)
-    return part10_read(path, wanted=wanted | {tag for tag in tags.wanted if tag <= LAST}, cap=HEAD_CAP)
+        return read(wanted=wanted | tags.wanted, cap=FAR_CAP)
+    return read(wanted=wanted | {tag for tag in tags.wanted if tag <= LAST}, cap=HEAD_CAP)
 
 
 def _text(header: Header, tag: int, size: int) -> str:

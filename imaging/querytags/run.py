@@ -8,6 +8,7 @@ import struct
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import connection
@@ -19,7 +20,7 @@ from imaging.inbox import inbox_watermark
 from imaging.models import QueryTag
 from imaging.query.declared import DeclaredTags, DeclaredValue
 from imaging.querytags.known import declared_of, tags_forget, values_write
-from imaging.storage import StoreAwayError, object_path
+from imaging.storage import StoreAwayError, object_range
 from journal.faults import fault
 from journal.outbox import lease_end
 from journal.wall.ids import id_new
@@ -28,6 +29,7 @@ from journal.wall.scope import tenant_id_current, tenant_scope
 log = logging.getLogger(__name__)
 
 STEP_OBJECTS = 500
+STEP_SECONDS = 10.0  # of reading: well within the lease, however slow the store is
 STEP_VALUES = 5_000  # that one step of a removal takes away
 YIELD_SECONDS = 2.0  # more between two steps while images arrive
 AWAY_SECONDS = 60.0
@@ -84,24 +86,25 @@ def _objects_count() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _objects_after(row: QueryTag) -> list[tuple[int, str, str]]:
+def _objects_after(row: QueryTag) -> list[tuple[int, str, str, int]]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, sop_instance_uid, key FROM imaging_instance WHERE tenant_id = %s AND id > %s AND id <= %s ORDER BY id LIMIT %s",
+            "SELECT id, sop_instance_uid, key, size FROM imaging_instance WHERE tenant_id = %s AND id > %s AND id <= %s "
+            "ORDER BY id LIMIT %s",
             [tenant_id_current(), row.after_id, row.until_id, STEP_OBJECTS],
         )
         return list(cursor.fetchall())
 
 
-def _build(tenant_id: int, row: QueryTag, objects: list[tuple[int, str, str]]) -> float | None:
+def _build(tenant_id: int, row: QueryTag, objects: list[tuple[int, str, str, int]]) -> float | None:
     began = time.monotonic()
     tags = DeclaredTags((declared_of(row),))
     read = _objects_read(objects, tags, row)
-    is_end = not read.is_away and len(objects) < STEP_OBJECTS
+    is_end = read.done == len(objects) < STEP_OBJECTS
     wait = _wait(tenant_id, read, began)
     fault("reindex.after_read")
     with tenant_scope(tenant_id):
-        keys = {uid: key for _, uid, key in objects}
+        keys = {uid: key for _, uid, key, _ in objects}
         found = {uid: read.values[uid] for uid in _unchanged({uid: keys[uid] for uid in read.values})}
         values_write(tags=tags, found=found, is_new=False)
         _progress(row, read, wait=None if is_end else wait)
@@ -113,12 +116,14 @@ def _build(tenant_id: int, row: QueryTag, objects: list[tuple[int, str, str]]) -
     return wait
 
 
-def _objects_read(objects: list[tuple[int, str, str]], tags: DeclaredTags, row: QueryTag) -> _Read:
-    """Heads of stored files. One that cannot be read is counted and passed over: the scrub reports damage."""
-    read = _Read(after_id=row.after_id)
-    for instance_id, uid, key in objects:
+def _objects_read(objects: list[tuple[int, str, str, int]], tags: DeclaredTags, row: QueryTag) -> _Read:
+    """Heads of stored objects. One that cannot be read is counted and passed over: the scrub reports damage."""
+    read, began = _Read(after_id=row.after_id), time.monotonic()
+    for instance_id, uid, key, size in objects:
+        if read.done and time.monotonic() - began > STEP_SECONDS:
+            break
         try:
-            read.values[uid] = declared_describe(object_path(key), tags=tags)
+            read.values[uid] = declared_describe(partial(_head, key), size, tags=tags)
         except StoreAwayError as error:
             log.warning("the index of a query attribute waits: %s", error.user_message)
             read.is_away = True
@@ -128,6 +133,11 @@ def _objects_read(objects: list[tuple[int, str, str]], tags: DeclaredTags, row: 
             read.bad += 1
         read.after_id, read.done = instance_id, read.done + 1
     return read
+
+
+def _head(key: str, room: int) -> bytes:
+    """From where it lies, past the cache: a walk over everything must not push out what people are reading."""
+    return object_range(key, start=0, length=room)
 
 
 def _unchanged(keys: dict[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Attributes that a hospital declares beyond the standard keys: "tenant-defined extra tags with a re-index job"."""
 
 import json
+import random
 import time
 from urllib.parse import quote
 
@@ -15,10 +16,11 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from imaging.deletion import instances_delete
 from imaging.header import header_read
 from imaging.inbox import object_write
-from imaging.models import QueryTag, QueryValue
+from imaging.models import Instance, QueryTag, QueryValue
 from imaging.query.attributes import Level
-from imaging.query.declared import DeclaredTag, DeclaredTags, declared_values
-from imaging.query.keys import Key, query_parse
+from imaging.query.declared import DeclaredTag, DeclaredTags, _rows, declared_match, declared_values
+from imaging.query.keys import Key, QueryError, query_parse
+from imaging.query.match import key_test
 from imaging.query.plan import plan_make
 from imaging.querytags import known
 from imaging.querytags import run as job
@@ -207,6 +209,60 @@ def test_an_attribute_behind_a_large_one_never_costs_a_row(client, mercy) -> Non
     assert count(client, mercy, "studies?ListOfMIMETypes=text/xml") == 1
     assert [value(s, "0020000D") for s in found(client, mercy, "studies?SliceThickness=2")][0] is not None
     assert count(client, mercy, f"studies?SliceThickness=2&StudyInstanceUID={ds.StudyInstanceUID}") == 1
+
+
+LETTERS = "aBé *?_%-"  # signs of SQL and of keys among few letters: much matches
+MAKES = {
+    "LO": lambda r: "".join(r.choice(LETTERS[:4] + "_%-") for _ in range(r.randint(1, 5))).strip() or "a",
+    "PN": lambda r: "=".join("".join(r.choice("aBé^") for _ in range(r.randint(1, 4))) for _ in range(r.randint(1, 3))),
+    "CS": lambda r: r.choice(("A", "AB", "B", "A_B")), "DS": lambda r: r.choice(("1", "1.0", "-1", "10e-1", "2")),
+    "IS": lambda r: r.choice(("1", "01", "+1", "2", "x")), "DA": lambda r: f"2026{r.randint(1, 13):02}{r.randint(1, 3):02}",
+    "TM": lambda r: r.choice(("10", "1015", "101530", "101530.25", "25")), "AS": lambda r: r.choice(("001D", "001Y")),
+    "DT": lambda r: r.choice(("2026", "202601", "20260101101500", "20260101101500+0100", "nonsense")),
+    "UI": lambda r: r.choice(("1.2", "1.2.3", "1.3")),
+}  # fmt: skip
+ASKS = {
+    "LO": lambda r: "".join(r.choice(LETTERS) for _ in range(r.randint(1, 4))).strip(),
+    "PN": lambda r: "=".join("".join(r.choice("abe^*?") for _ in range(r.randint(1, 4))) for _ in range(r.choice((1, 1, 2)))),
+    "CS": lambda r: "\\".join(r.choice(("a", "A*", "?B", "B")) for _ in range(r.randint(1, 2))),
+    "DA": lambda r: r.choice(("20260102", "20260101-20260301", "-20260201", "20260601-")),
+    "TM": lambda r: r.choice(("10", "1015-1016", "-1015", "101530-")), "DT": lambda r: r.choice(("2026", "202601-", "20260101091500")),
+    "UI": lambda r: r.choice(("1.2", "1.2\\1.3")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("vr", sorted(MAKES))
+def test_the_index_finds_what_a_plain_comparison_finds(mercy, vr) -> None:
+    """"Matching semantics as for standard keys of that VR": random values and keys, the same answers as the comparison in Python."""
+    chance = random.Random(vr)
+    stored = [MAKES[vr](chance) for _ in range(40)]
+    one = DeclaredTag(declare(mercy, "0019,1010", private_creator="ACME", vr=vr).id, 0x00191010, vr, Level.STUDY, "ACME")
+    attribute = DeclaredTags((one,)).attributes[one.tag]
+    rows = [(at, row) for at, text in enumerate(stored, start=1) for row in _rows(one, 0, text)]
+    store(mercy, ct_slice())
+    with mercy.scope(), connection.cursor() as cursor:
+        instance_id = Instance.objects.get().id
+        QueryValue.objects.bulk_create(
+            QueryValue(query_tag_id=one.id, instance_id=instance_id, owner_id=at, number=at * 8 + row.number, value=row.value, key=row.key)
+            for at, row in rows
+        )
+        for _ in range(60):
+            key = Key(one.tag, vr, ASKS.get(vr, MAKES[vr])(chance))
+            if key.is_universal or not key.value.strip("^="):
+                continue
+            try:
+                test = key_test(vr, key)
+            except QueryError:
+                with pytest.raises(QueryError):
+                    declared_match(attribute, key)
+                continue
+            match = declared_match(attribute, key)
+            cursor.execute(
+                f"SELECT s.id FROM (SELECT %s::bigint AS tenant_id, generate_series(1, 40)::bigint AS id) s WHERE {match.sql or 'true'}",
+                [mercy.tenant.id, *match.params],
+            )
+            found_by_index = {found_id for (found_id,) in cursor.fetchall()}
+            assert found_by_index == {at for at, text in enumerate(stored, start=1) if test(text)}, (key.value, stored)
 
 
 def test_malformed_keys_are_refused(client, mercy) -> None:

@@ -68,6 +68,20 @@ def test_a_step_gives_its_lease_back_and_is_paced(mercy, settings, monkeypatch) 
         assert QueryTag.objects.get().due_at is None
 
 
+def test_a_slow_store_does_not_outlast_the_lease(mercy, monkeypatch) -> None:
+    """A step ends when its time is used up, with at least one object more: the next one goes on from there."""
+    monkeypatch.setattr(job, "STEP_SECONDS", 0.0)
+    store(mercy, *series_of(3, SliceThickness=2))
+    row = declare(mercy, "SliceThickness")
+    for done in (1, 2, 3):
+        due_now(mercy)
+        job.query_tag_step(tenant_id=mercy.tenant.id, tag_id=row.id)
+        with mercy.scope():
+            assert QueryTag.objects.get().objects_done == done
+    with mercy.scope():
+        assert QueryTag.objects.get().state == "ready"
+
+
 def test_it_costs_nothing_where_nothing_is_declared(mercy) -> None:
     """"a hospital without extra tags must pay nothing": one statement in some seconds, none more for a batch; with tags, three."""
     def statements() -> int:
