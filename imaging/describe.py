@@ -1,13 +1,17 @@
 """From a header to the facts that rows hold. The index worker's reading of one object; nothing here touches the database."""
 
+import contextlib
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
-from imaging.header import Header, HeaderError, part10_read, uid_is_valid
+from imaging.header import HEAD_CAP, Bytes, Header, HeaderError, Part10Head, part10_head, part10_read, uid_is_valid
 from imaging.query.attributes import EXTRA_CHARS, EXTRAS, Attribute, Level, extra_name
+from imaging.query.declared import NONE, DeclaredTags, DeclaredValue, declared_values
 from imaging.query.keys import sequence_items
 
 ENHANCED_SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
@@ -66,6 +70,7 @@ class InstanceFacts:
     study_extra: str = ""
     series_extra: str = ""
     extra: str = ""
+    declared: tuple[DeclaredValue, ...] = ()  # of the hospital's own query attributes
 
     @property
     def is_derived(self) -> bool:
@@ -81,11 +86,13 @@ WANTED = frozenset(attribute.tag for attribute in EXTRAS) | frozenset({
     0x0020000E, 0x00200010, 0x00200011, 0x00200013, 0x00200032, 0x00200037, 0x00200060, 0x00201208, 0x00280008, 0x00280010, 0x00280011,
 })
 # fmt: on
+LAST = max(WANTED)
+FAR_CAP = 1 << 20  # of a head with what lies behind LAST
 
 
-def instance_describe(path: str | os.PathLike[str]) -> InstanceFacts:
+def instance_describe(path: str | os.PathLike[str], *, tags: DeclaredTags = NONE) -> InstanceFacts:
     """Read the head of a Part 10 file. Raises HeaderError when it is not one, or lacks what a row needs."""
-    head = part10_read(path, wanted=WANTED)
+    head = _head_read(partial(part10_read, path), WANTED, tags)
     header = head.header
     uids = [header.uid(tag) for tag in (0x00080016, 0x00080018, 0x0020000D, 0x0020000E)]
     if not all(uid_is_valid(uid) for uid in uids):
@@ -129,7 +136,22 @@ def instance_describe(path: str | os.PathLike[str]) -> InstanceFacts:
         study_extra=extras.get(Level.STUDY, ""),
         series_extra=extras.get(Level.SERIES, ""),
         extra=extras.get(Level.IMAGE, ""),
+        declared=declared_values(header, tags) if tags else (),
     )
+
+
+def declared_describe(read: Callable[[int], Bytes], size: int, *, tags: DeclaredTags) -> tuple[DeclaredValue, ...]:
+    """What `instance_describe` finds of the declared attributes, and nothing else, wherever the bytes lie. Raises HeaderError."""
+    return declared_values(_head_read(partial(part10_head, read, size), frozenset(), tags).header, tags)
+
+
+def _head_read(read: Callable[..., Part10Head], wanted: frozenset[int], tags: DeclaredTags) -> Part10Head:
+    """An attribute of the hospital's that lies behind ours is read when the head is small: a row never depends on it."""
+    if not tags:
+        return read(wanted=wanted)
+    with contextlib.suppress(HeaderError):
+        return read(wanted=wanted | tags.wanted, cap=FAR_CAP)
+    return read(wanted=wanted | {tag for tag in tags.wanted if tag <= LAST}, cap=HEAD_CAP)
 
 
 def _text(header: Header, tag: int, size: int) -> str:

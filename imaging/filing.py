@@ -18,6 +18,8 @@ from imaging.describe import InstanceFacts
 from imaging.inbox import InboxObject
 from imaging.models import Study
 from imaging.people import Person
+from imaging.query.declared import NONE, DeclaredTags
+from imaging.querytags.known import values_write
 from imaging.storage import is_remote, object_key
 from imaging.storage.digests import dataset_digest
 from journal.outbox import NewEvent, events_publish
@@ -82,6 +84,7 @@ class Batch:
     studies: dict[str, Study] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)  # studies that opened: new, or late images
     derived: list[tuple[int, Described]] = field(default_factory=list)  # study, object
+    tags: DeclaredTags = NONE  # the hospital's own query attributes
 
 
 def aside_key(item: InboxObject) -> str:
@@ -109,6 +112,8 @@ def batch_write(batch: Batch, *, quiet: int) -> None:
         instance_replace(d, stored, key=aside_key(d.item))
         if not d.facts.is_derived:
             batch.changed.add(stored.study_id)
+    if batch.tags:
+        _declared_write(batch)
     _studies_update(batch, now=now, quiet=quiet)
     is_new = _aside_insert(batch, now)
     _conflicts_insert(batch, now)
@@ -130,6 +135,13 @@ def batch_write(batch: Batch, *, quiet: int) -> None:
         for study_id, d in batch.derived
     ]
     events_publish(events=events)
+
+
+def _declared_write(batch: Batch) -> None:
+    """What the objects have of the attributes that the hospital asks for; under one UID the last one counts."""
+    objects = [*(d for d, _ in batch.kept), *(d for d, _ in batch.replaced), *batch.revised]
+    found = {d.facts.sop_instance_uid: d.facts.declared for d in objects}
+    values_write(tags=batch.tags, found=found, is_new=not batch.replaced and not batch.revised)
 
 
 def _by_study(batch: Batch) -> dict[Study, list[Described]]:

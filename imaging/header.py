@@ -8,7 +8,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -369,27 +369,32 @@ def _opened(source: str | os.PathLike[str] | int) -> Iterator[int]:
         os.close(fd)
 
 
-def part10_read(source: str | os.PathLike[str] | int, *, wanted: frozenset[int] | None = None) -> Part10Head:
-    """Meta and header of a Part 10 file by path or descriptor: 64 KiB first, more when needed, never the pixels."""
+def part10_read(source: str | os.PathLike[str] | int, *, wanted: frozenset[int] | None = None, cap: int = HEAD_CAP) -> Part10Head:
+    """Meta and header of a Part 10 file by path or descriptor: 64 KiB first, more when needed up to `cap`, never the pixels."""
     with _opened(source) as fd:
-        size, room = os.fstat(fd).st_size, FIRST_READ
-        while True:
-            data = memoryview(os.pread(fd, room, 0))
-            try:
-                meta, offset = meta_walk(data)
-                syntax = meta.get(0x00020010, "")
-                if not uid_is_valid(syntax):  # it is told to clients in headers
-                    raise HeaderError("the file meta names no transfer syntax")
-                header = header_read(
-                    data[offset:], transfer_syntax_uid=syntax, wanted=wanted, is_whole=len(data) >= size,
-                )
-                return Part10Head(meta, syntax, offset, header)
-            except NeedMore as more:
-                if len(data) >= size:
-                    raise
-                if room >= HEAD_CAP:
-                    raise HeaderError(f"the header is larger than {HEAD_CAP >> 20} MiB") from None
-                room = min(max(2 * room, more.needed + FIRST_READ), HEAD_CAP)
+        return part10_head(lambda room: os.pread(fd, room, 0), os.fstat(fd).st_size, wanted=wanted, cap=cap)
+
+
+def part10_head(
+    read: Callable[[int], Bytes], size: int, *, wanted: frozenset[int] | None = None, cap: int = HEAD_CAP,
+) -> Part10Head:
+    """The same of `size` bytes wherever they lie: `read` gives so many of them from the first on."""
+    room = FIRST_READ
+    while True:
+        data = memoryview(read(room))
+        try:
+            meta, offset = meta_walk(data)
+            syntax = meta.get(0x00020010, "")
+            if not uid_is_valid(syntax):  # it is told to clients in headers
+                raise HeaderError("the file meta names no transfer syntax")
+            header = header_read(data[offset:], transfer_syntax_uid=syntax, wanted=wanted, is_whole=len(data) >= size)
+            return Part10Head(meta, syntax, offset, header)
+        except NeedMore as more:
+            if len(data) >= size:
+                raise
+            if room >= cap:
+                raise HeaderError(f"the header is larger than {cap >> 20} MiB") from None
+            room = min(max(2 * room, more.needed + FIRST_READ), cap)
 
 
 # What the readers of whole objects (imaging.dicomweb.elements) build on: they look at values too large to be kept.

@@ -17,6 +17,7 @@ from imaging.inbox import InboxObject
 from imaging.models import Study
 from imaging.people import patients_resolve
 from imaging.query import fold, moments
+from imaging.querytags.known import tags_declared
 from imaging.storage import object_folder, object_key, objects_settle
 from imaging.storage.digests import file_digest
 from journal.faults import fault
@@ -35,7 +36,7 @@ Grown = set[tuple[int, str, str]]  # hospital, study and series that have new in
 
 def instances_index(*, tenant_id: int, objects: Sequence[InboxObject], grown: Grown | None = None) -> int:
     """Index a batch of one hospital's inbox in one transaction, then empty it. Returns the number of objects taken."""
-    described, batch = _describe(objects)
+    described, batch = _describe(tenant_id, objects)
     tenant = tenant_get(tenant_id=tenant_id)
     with tenant_scope(tenant_id):
         _sort(described, batch, policy=tenant.duplicate_policy)
@@ -84,11 +85,11 @@ def _unreadable(item: InboxObject, reason: str) -> Aside:
     return Aside(item=item, kind="unreadable", reason=reason[:200], sha256=sha256, size=item.path.stat().st_size)
 
 
-def _describe(objects: Iterable[InboxObject]) -> tuple[list[Described], Batch]:
-    described, batch = [], Batch()
+def _describe(tenant_id: int, objects: Iterable[InboxObject]) -> tuple[list[Described], Batch]:
+    described, batch = [], Batch(tags=tags_declared(tenant_id=tenant_id))
     for item in objects:
         try:
-            facts = instance_describe(item.path)
+            facts = instance_describe(item.path, tags=batch.tags)
         except HeaderError as error:
             batch.aside.append(_unreadable(item, f"not readable: {error}"))
             continue

@@ -6,6 +6,7 @@ from django.utils import timezone
 from imaging import completion, scrub, uploads, workitems
 from imaging.certificates.services import certificate_warn
 from imaging.commitment.run import commitment_run
+from imaging.querytags.run import query_tag_step
 from imaging.storage import StoreAwayError
 from imaging.transfers import run
 from journal.tasks import audit_seal_task
@@ -96,6 +97,19 @@ def scrub_step_task(*, tenant_id: int) -> None:
 def scrubs_sweep() -> None:
     for tenant_id, _ in rows_due("imaging_scrub", limit=20):
         task_send(scrub_step_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id)
+
+
+@tenant_task(queue="transfer", is_scoped=False)
+def query_tag_step_task(*, tenant_id: int, tag_id: int) -> None:
+    wait = query_tag_step(tenant_id=tenant_id, tag_id=tag_id)
+    if wait is not None:
+        task_send(query_tag_step_task, countdown=wait, tenant_id=tenant_id, tag_id=tag_id)
+
+
+@sweep_task(queue="transfer")
+def query_tags_sweep() -> None:
+    for tenant_id, tag_id in rows_due("imaging_querytag", grace_seconds=GRACE_SECONDS, limit=50):
+        task_send(query_tag_step_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, tag_id=tag_id)
 
 
 @tenant_task(queue="default", is_scoped=False)

@@ -16,6 +16,7 @@ from imaging.header import HeaderError
 from imaging.inbox import InboxObject
 from imaging.models import Instance, Order, Patient, Series, Study, Upload, WorkItem
 from imaging.people import Person
+from imaging.querytags.known import tags_declared
 from imaging.scrub import OK, Held, digest_compare, result_write
 from imaging.storage import StoreAwayError, object_delete, object_path
 from imaging.storage.files import file_path
@@ -124,7 +125,7 @@ def _nothing(item: WorkItem) -> None:
 def _described(item: WorkItem) -> Described:
     """The bytes aside, read again. Raises DecisionRefused."""
     try:
-        facts = instance_describe(object_path(item.key))
+        facts = instance_describe(object_path(item.key), tags=tags_declared(tenant_id=tenant_id_current()))
     except (HeaderError, StoreAwayError, OSError) as error:
         raise DecisionRefused(f"the object cannot be read now ({type(error).__name__})") from error
     return Described(_arrival_of(item), facts, item.sha256, item.size)
@@ -176,7 +177,10 @@ def _study_locked(study_id: int) -> Study:
 
 def _write(d: Described, study: Study, *, key: str, in_place_of: Stored | None = None) -> None:
     """Through the index worker's own statements: counts, quiet time, the next version and its events follow."""
-    batch = Batch(studies={d.facts.study_uid: study}, people={d.facts.sop_instance_uid: Person(study.patient_id, False)})
+    batch = Batch(
+        studies={d.facts.study_uid: study}, people={d.facts.sop_instance_uid: Person(study.patient_id, False)},
+        tags=tags_declared(tenant_id=tenant_id_current()),
+    )  # fmt: skip
     if in_place_of is None:
         batch.kept.append((d, key))
     else:

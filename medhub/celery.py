@@ -61,6 +61,7 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "certificates": {"task": "imaging.tasks.certificates_sweep", "schedule": timedelta(minutes=10)},
         "uploads": {"task": "imaging.tasks.uploads_sweep", "schedule": every},
         "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},
+        "query_tags": {"task": "imaging.tasks.query_tags_sweep", "schedule": every},
         "purge": {"task": "imaging.tasks.purge_sweep", "schedule": timedelta(minutes=10)},
         "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(minutes=10)},
     }

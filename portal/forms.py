@@ -10,6 +10,7 @@ from imaging.certificates.authority import MAX_REQUEST_CHARS, NAME_CHARS
 from imaging.certificates.services import REASONS
 from imaging.models import Node
 from imaging.nodes import SERVICES, services_of
+from imaging.query.declared import VRS
 
 DAY = _("Like 2026-03-01.")
 SERVICE_WORDS = {
@@ -168,3 +169,22 @@ class MakeForm(BoundForm):
 
 class RevokeForm(PlainForm):
     reason = forms.ChoiceField(label=_("Why"), choices=[(name, REASON_WORDS[name]) for name in REASONS])
+
+
+class QueryTagForm(PlainForm):
+    """An attribute that the hospital's systems may ask for."""
+
+    tag = forms.CharField(
+        label=_("Attribute"), max_length=64, help_text=_("Its keyword, like SliceThickness, or group and element, like 0018,0050."),
+    )  # fmt: skip
+    level = forms.ChoiceField(
+        label=_("Level"), choices=[("study", _("study")), ("series", _("series")), ("instance", _("image"))],
+        help_text=_("A study or series has the values of all its images."),
+    )  # fmt: skip
+    private_creator = forms.CharField(
+        label=_("Private creator"), max_length=64, required=False, help_text=_("Of a private attribute only, as its maker writes it."),
+    )  # fmt: skip
+    vr = forms.ChoiceField(
+        label=_("VR"), choices=[("", _("as in the dictionary")), *((vr, vr) for vr in sorted(VRS))], required=False,
+        help_text=_("Needed for a private attribute."),
+    )  # fmt: skip

@@ -8,7 +8,9 @@ from django.utils.translation import gettext as _
 
 from tenants.permissions import is_allowed
 
-CERTIFICATES = {"certificates", "certificate-sign", "certificate-make", "certificate-revoke"}
+BESIDE_NODES = {
+    "query-tags", "query-tag-create", "certificates", "certificate-sign", "certificate-make", "certificate-revoke",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
     here = request.resolver_match.url_name
     pages = (
         ("worklist", "study.read", _("Worklist"), {"worklist", "study"}),
-        ("nodes", "transfer.manage", _("Nodes"), {"nodes", "node", "node-new", "node-edit", "node-query", "node-migrate", *CERTIFICATES}),
+        ("nodes", "transfer.manage", _("Nodes"), {"nodes", "node", "node-new", "node-edit", "node-query", "node-migrate", *BESIDE_NODES}),
         ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
         ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem"}),
     )

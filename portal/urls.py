@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from portal.views import attention, certificates, home, hospital, nodes, study, transfers, viewer, workitems, worklist
+from portal.views import (
+    attention,
+    certificates,
+    home,
+    hospital,
+    nodes,
+    querytags,
+    study,
+    transfers,
+    viewer,
+    workitems,
+    worklist,
+)
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -31,6 +43,11 @@ urlpatterns = [
     path("t/<slug:slug>/transfers/panel", transfers.panel, name="transfers-panel"),
     path("t/<slug:slug>/transfers/<int:transfer_id>/cancel", transfers.cancel, name="transfer-cancel"),
     path("t/<slug:slug>/transfers/<int:transfer_id>/retry", transfers.retry, name="transfer-retry"),
+    path("t/<slug:slug>/query-tags", querytags.query_tags_page, name="query-tags"),
+    path("t/<slug:slug>/query-tags/panel", querytags.panel, name="query-tags-panel"),
+    path("t/<slug:slug>/query-tags/new", querytags.create, name="query-tag-create"),
+    path("t/<slug:slug>/query-tags/<int:tag_id>/reindex", querytags.reindex, name="query-tag-reindex"),
+    path("t/<slug:slug>/query-tags/<int:tag_id>/delete", querytags.remove, name="query-tag-delete"),
     path("t/<slug:slug>/certificates", certificates.certificates_page, name="certificates"),
     path("t/<slug:slug>/certificates/sign", certificates.sign, name="certificate-sign"),
     path("t/<slug:slug>/certificates/make", certificates.make, name="certificate-make"),

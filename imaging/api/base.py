@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from imaging.certificates.authority import CertificateError
 from imaging.nodes import NodeError
+from imaging.querytags.declare import QueryTagError
 from imaging.scu.association import NotPossibleError, NotReachedError
 from imaging.transfers.rows import TransferError
 from tenants.doors import HospitalAPIView
@@ -52,7 +53,7 @@ class ApiView(HospitalAPIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         """What the domain refuses in words becomes the caller's error; nothing else of an exception is told."""
-        if isinstance(exc, NodeError | TransferError | CertificateError):
+        if isinstance(exc, NodeError | TransferError | CertificateError | QueryTagError):
             exc = exceptions.ValidationError({exc.field: [str(exc)]})
         elif isinstance(exc, NotReachedError):
             exc = BadGateway(exc.user_message)

@@ -6,6 +6,7 @@ from imaging.api import views
 
 urlpatterns = [
     path("", include("imaging.api.certificate_urls")),
+    path("", include("imaging.api.querytag_urls")),
     path("nodes", views.NodesView.as_view(), name="api-nodes"),
     path("nodes/<int:node_id>", views.NodeView.as_view(), name="api-node"),
     path("nodes/<int:node_id>/check", views.NodeCheckView.as_view(), name="api-node-check"),

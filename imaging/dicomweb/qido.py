@@ -22,6 +22,7 @@ from imaging.query.keys import QueryError
 from imaging.query.match import Value
 from imaging.query.rows import QueryTooWideError, page_rows
 from imaging.query.web import WebQuery, web_query
+from imaging.querytags.known import tags_declared
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 OFFERS = (Offer(JSON, is_plain=True), Offer("application/json", is_plain=True), Offer(XML))
@@ -39,7 +40,8 @@ class SearchView(ReadView):
         unique = {tag: uid for tag, uid in ((STUDY_UID, study_uid), (SERIES_UID, series_uid)) if uid}
         parameters = [(name, value) for name, values in request.GET.lists() for value in values]
         try:
-            asked = web_query(level=self.level, parameters=parameters, unique=unique)
+            known = tags_declared(tenant_id=self.tenant_id).attributes
+            asked = web_query(level=self.level, parameters=parameters, unique=unique, known=known)
             rows, has_more = self._page(asked, study_uid, series_uid)
         except QueryError as error:
             raise Unreadable(400, error.comment) from None

@@ -6,6 +6,7 @@ from imaging.models.keeping import Scrub, StorageUse, Upload, WorkItem
 from imaging.models.orders import Order, ScheduledStep
 from imaging.models.patients import Patient
 from imaging.models.peers import Association, AuthorityKey, Certificate, Node
+from imaging.models.queries import QueryTag, QueryValue
 from imaging.models.studies import Instance, Series, Study, StudySource
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Node",
     "Order",
     "Patient",
+    "QueryTag",
+    "QueryValue",
     "ScheduledStep",
     "Scrub",
     "Series",

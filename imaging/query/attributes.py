@@ -33,10 +33,14 @@ class Attribute:
     folded: str = ""  # column of the value as it is compared
     is_counted: bool = False  # computed by a subquery: never a condition in SQL
     items: tuple[tuple[int, str], ...] = ()  # of a sequence: the tags we keep, and their VRs
+    declared: int = 0  # id of the hospital's own declaration (`imaging.query.declared`)
+    creator: str = ""  # of a private one
+    is_creator: bool = False  # the element that reserves a private one's block (PS3.5 7.8.1): `creator` is its value
+    is_building: bool = False  # not all of what is stored was read for it yet
 
     @property
     def is_extra(self) -> bool:
-        return not self.column
+        return not self.column and not self.is_creator
 
 
 def _rows(level: Level, rows: tuple[tuple[int, str, str, str], ...]) -> list[Attribute]:

@@ -5,7 +5,7 @@ The scopes of an association's hospital are opened here, short ones: rows are re
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from typing import TypeVar
@@ -32,9 +32,10 @@ from imaging.dimse.messages import (
 )
 from imaging.models import Node
 from imaging.query.answers import AnswerEncoder
-from imaging.query.attributes import Level
+from imaging.query.attributes import Attribute, Level
 from imaging.query.keys import QueryError, identifier_read, query_parse, retrieve_parse
 from imaging.query.rows import QueryTooWideError, query_rows
+from imaging.querytags.known import tags_declared
 from imaging.scu.association import tls_context
 from imaging.storage import object_path
 from journal.audit import BUCKET_SECONDS, Actor, audit_record
@@ -55,18 +56,27 @@ _audited: dict[tuple[int, str], int] = {}  # association and action -> its five 
 
 def identifier_find(*, admission: Admission, inquiry: Inquiry) -> Found:
     """Raises InquiryRefused here, or while the answers are taken."""
-    is_patient_root = inquiry.sop_class_uid.startswith(PATIENT_ROOT)
+    is_patient_root, known = inquiry.sop_class_uid.startswith(PATIENT_ROOT), _known(admission)
     try:
-        identifier = identifier_read(inquiry.identifier, transfer_syntax_uid=inquiry.transfer_syntax_uid)
+        identifier = identifier_read(inquiry.identifier, transfer_syntax_uid=inquiry.transfer_syntax_uid, known=known)
         query = query_parse(
             level=identifier.level, keys=identifier.keys, is_patient_root=is_patient_root, is_combined=inquiry.is_combined,
-            character_set=identifier.character_set,
+            character_set=identifier.character_set, known=known,
         )  # fmt: skip
     except QueryError as error:
         raise InquiryRefused(IDENTIFIER_MISMATCH, error.comment) from None
     encoder = AnswerEncoder(query, transfer_syntax_uid=inquiry.transfer_syntax_uid, retrieve_ae=admission.called_ae)
     pages = query_rows(query, tenant_id=admission.tenant_id, at_start=lambda: find_audit(admission, query.level.name))
     return Found(PENDING_WITH_WARNING if query.has_unsupported else PENDING, answers_make(admission, pages, encoder.encode))
+
+
+def _known(admission: Admission) -> Mapping[int, Attribute]:
+    """What the hospital can be asked for. Raises InquiryRefused."""
+    try:
+        with _connection_tended():
+            return tags_declared(tenant_id=admission.tenant_id).attributes
+    except (DatabaseError, InterfaceError):
+        raise InquiryRefused(OUT_OF_RESOURCES, DATABASE_AWAY) from None
 
 
 def answers_make(admission: Admission, pages: Iterator[list[Row]], encode: Callable[[Row], bytes]) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from imaging.header import Header, HeaderError, header_read, uid_is_valid
+from imaging.header import BINARY_VRS, Header, HeaderError, header_read, uid_is_valid
 from imaging.query import attributes
 from imaging.query.attributes import ATTRIBUTES, UNIQUE, Attribute, Level
 
@@ -65,11 +65,13 @@ class Identifier:
     keys: tuple[Key, ...]
 
 
-def identifier_read(encoded: bytes, *, transfer_syntax_uid: str) -> Identifier:
-    """Raises QueryError for what is no data set."""
+def identifier_read(
+    encoded: bytes, *, transfer_syntax_uid: str, known: Mapping[int, Attribute] = ATTRIBUTES,
+) -> Identifier:
+    """`known`: what can be asked for. Raises QueryError for what is no data set."""
     try:
         header = header_read(encoded, transfer_syntax_uid=transfer_syntax_uid)
-        keys = keys_read(header, ATTRIBUTES)
+        keys = keys_read(header, known)
         level = header.text(attributes.QUERY_LEVEL)
     except HeaderError:
         raise QueryError("the identifier cannot be read") from None
@@ -111,14 +113,16 @@ def sequence_items(header: Header, tag: int) -> list[Header]:
 
 
 def _key_text(header: Header, tag: int, vr: str) -> str:
-    if vr == "US":
+    if vr in BINARY_VRS:
+        if header.vr(tag) not in BINARY_VRS:  # a private key in implicit VR
+            header = Header(header.values, {**header.vrs, tag: vr.encode()}, header.encoding, None)
         return "\\".join(str(number) for number in header.ints(tag))
     return header.text(tag)
 
 
 def query_parse(
     *, level: str, keys: Iterable[Key], is_patient_root: bool, is_combined: bool = False, is_relational: bool = False,
-    character_set: str = "",
+    character_set: str = "", known: Mapping[int, Attribute] = ATTRIBUTES,
 ) -> Query:
     """Check the keys against the level. Raises QueryError; its words are fit for a peer.
 
@@ -129,7 +133,7 @@ def query_parse(
     conditions: list[tuple[Attribute, Key]] = []
     answers: list[tuple[Key, Attribute | None]] = []
     for key in given.values():
-        attribute = ATTRIBUTES.get(key.tag)
+        attribute = known.get(key.tag)
         if attribute is not None and attribute.level > at:
             if key.tag in UNIQUE and not key.is_universal:
                 raise QueryError("relational queries are not supported")
@@ -141,10 +145,19 @@ def query_parse(
     unique = unique_read(given, level=at, is_patient_root=is_patient_root, is_demanded=not is_relational)
     if UNIQUE[at] not in given:
         answers.append((Key(UNIQUE[at], ATTRIBUTES[UNIQUE[at]].vr), ATTRIBUTES[UNIQUE[at]]))
+    answers += _creators(answers, known, given)
     return Query(
         at, is_patient_root, tuple(conditions), tuple(sorted(answers, key=lambda answer: answer[0].tag)),
         is_combined, character_set, unique,
     )
+
+
+def _creators(
+    answers: Iterable[tuple[Key, Attribute | None]], known: Mapping[int, Attribute], given: Mapping[int, Key],
+) -> list[tuple[Key, Attribute | None]]:
+    """A private attribute is answered with the element that reserves its block, asked for or not (PS3.5 7.8.1)."""
+    tags = {key.tag & 0xFFFF0000 | key.tag >> 8 & 0xFF for key, one in answers if one is not None and one.creator and not one.is_creator}
+    return [(Key(tag, "LO"), known[tag]) for tag in sorted(tags - set(given))]
 
 
 def level_read(text: str, *, is_patient_root: bool) -> Level:

@@ -47,11 +47,11 @@ def match_make(attribute: Attribute, key: Key) -> Match:
     if attribute.is_extra or attribute.is_counted:
         return Match(test=key_test(vr, key))
     if vr == "UI":
-        return Match(f"{attribute.column} = ANY(%s)", (_uids(key.value),), is_exact=attribute.tag in attributes.UNIQUE)
+        return Match(f"{attribute.column} = ANY(%s)", (uids_read(key.value),), is_exact=attribute.tag in attributes.UNIQUE)
     if vr in {"IS", "US"}:
-        return Match(f"{attribute.column} = %s", (_integer(key.value),))
+        return Match(f"{attribute.column} = %s", (integer_read(key.value),))
     if attribute.folded:
-        return _text_match(attribute.folded, _folded(key.value))
+        return text_match(attribute.folded, text_folded(key.value))
     return _unfolded(attribute, key)
 
 
@@ -63,7 +63,7 @@ def _unfolded(attribute: Attribute, key: Key) -> Match:
     return Match(test=test)
 
 
-def _text_match(column: str, pattern: str) -> Match:
+def text_match(column: str, pattern: str) -> Match:
     if not has_wildcards(pattern):
         return Match(f"{column} = %s", (pattern,), is_exact=True)
     start = re.split(r"[*?]", pattern, maxsplit=1)[0]
@@ -86,10 +86,10 @@ def _name_match(_: Attribute, value: str) -> Match:
     """Patient's Name: a key without = finds any of the three groups, one with = compares group by group."""
     if "=" in value:
         groups = [group_fold(group) for group in value.split("=")[:3]]
-        found = [_text_match(column, group) for column, group in zip(NAME_COLUMNS, groups, strict=False) if group not in {"", "*"}]
+        found = [text_match(column, group) for column, group in zip(NAME_COLUMNS, groups, strict=False) if group not in {"", "*"}]
         glue = " AND "
     else:
-        found = [_text_match(column, _name_folded(value)) for column in NAME_COLUMNS]
+        found = [text_match(column, name_folded(value)) for column in NAME_COLUMNS]
         glue = " OR "
     if not found:
         return Match()
@@ -102,26 +102,26 @@ def _scanned_name_match(attribute: Attribute, value: str) -> Match:
     if "=" in value:
         groups = [group_fold(group) or "*" for group in value.split("=")[:3]]
         groups += ["*"] * (3 - len(groups))
-        pattern = "^=" + "=".join(_group_regex(group) for group in groups) + "=$"
+        pattern = "^=" + "=".join(group_regex(group) for group in groups) + "=$"
     else:
-        pattern = f"={_group_regex(_name_folded(value))}="
+        pattern = f"={group_regex(name_folded(value))}="
     return Match(f"{attribute.folded} ~ %s", (pattern,))
 
 
-def _group_regex(group: str) -> str:
+def group_regex(group: str) -> str:
     return _regex(group, any_char="[^=]")
 
 
 def _date_match(attribute: Attribute, value: str) -> Match:
-    return _span_match(attribute.folded, _spanned(moments.date_span, value))
+    return _span_match(attribute.folded, spanned(moments.date_span, value))
 
 
 def _time_match(attribute: Attribute, value: str) -> Match:
-    return _span_match(attribute.folded, _spanned(moments.time_span, value))
+    return _span_match(attribute.folded, spanned(moments.time_span, value))
 
 
 def _birth_date_match(attribute: Attribute, value: str) -> Match:
-    span = _spanned(moments.date_span, value)
+    span = spanned(moments.date_span, value)
     match = _span_match(f'{attribute.column} COLLATE "C"', span)
     return Match(match.sql, match.params, lambda stored: moments.span_holds(span, moments.date_key(str(stored or ""))))
 
@@ -139,7 +139,7 @@ def _span_match(column: str, span: moments.Span) -> Match:
 
 def started_match(date: str, time: str, *, column: str = "s.started_key") -> Match | None:
     """Date and time ranges as one (PS3.4 C.2.2.2.5, combined matching); None when one of them is no range."""
-    day, clock = _spanned(moments.date_span, date), _spanned(moments.time_span, time)
+    day, clock = spanned(moments.date_span, date), spanned(moments.time_span, time)
     if not (day.is_range and clock.is_range):
         return None
     low = day.low + clock.low if day.low else ""
@@ -166,7 +166,7 @@ def _classes_match(_: Attribute, value: str) -> Match:
         "EXISTS (SELECT 1 FROM imaging_instance x WHERE x.tenant_id = s.tenant_id AND x.study_id = s.id "
         "AND x.sop_class_uid = ANY(%s))"
     )
-    return Match(sql, (_uids(value),))
+    return Match(sql, (uids_read(value),))
 
 
 _SPECIAL: dict[int, Callable[[Attribute, str], Match]] = {
@@ -205,7 +205,7 @@ def _items_test(key: Key) -> Test:
 
 
 def _text_test(value: str) -> Callable[[str], bool]:
-    patterns = [_folded(part) for part in value.split("\\") if part]
+    patterns = [text_folded(part) for part in value.split("\\") if part]
     return lambda stored: any(glob_match(pattern, text_fold(stored)) for pattern in patterns)
 
 
@@ -226,31 +226,29 @@ def _exact_test(value: str) -> Callable[[str], bool]:
 
 
 def _uid_test(value: str) -> Callable[[str], bool]:
-    uids = frozenset(_uids(value))
+    uids = frozenset(uids_read(value))
     return lambda stored: stored in uids
 
 
 def _integer_test(value: str) -> Callable[[str], bool]:
-    number = _integer(value)
+    number = integer_read(value)
     return lambda stored: bool(_INTEGER.fullmatch(stored)) and int(stored) == number
 
 
 def _decimal_test(value: str) -> Callable[[str], bool]:
-    if not _DECIMAL.fullmatch(value):
-        raise QueryError("a number is none")
-    number = float(value)
+    number = decimal_read(value)
     return lambda stored: bool(_DECIMAL.fullmatch(stored.strip())) and float(stored) == number
 
 
 def _span_test(read: Callable[[str], moments.Span], key: Callable[[str], str]) -> Callable[[str], Callable[[str], bool]]:
     def make(value: str) -> Callable[[str], bool]:
-        span = _spanned(read, value)
+        span = spanned(read, value)
         return lambda stored: bool(low := key(stored)) and moments.span_holds(span, low)
 
     return make
 
 
-def _datetime_key(text: str) -> str:
+def datetime_key(text: str) -> str:
     try:
         return moments.datetime_read(text)[0]
     except moments.MomentError:
@@ -267,7 +265,7 @@ _ONE_VALUE: dict[str, Callable[[str], Callable[[str], bool]]] = {
     "DS": _decimal_test,
     "DA": _span_test(moments.date_span, moments.date_key),
     "TM": _span_test(moments.time_span, moments.time_key),
-    "DT": _span_test(moments.datetime_span, _datetime_key),
+    "DT": _span_test(moments.datetime_span, datetime_key),
 }
 
 
@@ -288,11 +286,11 @@ def glob_match(pattern: str, text: str) -> bool:
     return all(char == "*" for char in pattern[at:])
 
 
-def _folded(value: str) -> str:
+def text_folded(value: str) -> str:
     return _something(text_fold(value))
 
 
-def _name_folded(value: str) -> str:
+def name_folded(value: str) -> str:
     return _something(group_fold(value))
 
 
@@ -302,21 +300,27 @@ def _something(folded: str) -> str:
     return folded
 
 
-def _spanned(read: Callable[[str], moments.Span], value: str) -> moments.Span:
+def spanned(read: Callable[[str], moments.Span], value: str) -> moments.Span:
     try:
         return read(value)
     except moments.MomentError as error:
         raise QueryError(str(error)) from None
 
 
-def _uids(value: str) -> Sequence[str]:
+def uids_read(value: str) -> Sequence[str]:
     uids = [part.strip(" \0") for part in value.split("\\") if part.strip(" \0")]
     if not uids or not all(uid_is_valid(uid) for uid in uids):
         raise QueryError("a UID is malformed; it has no wildcards")
     return uids
 
 
-def _integer(value: str) -> int:
+def integer_read(value: str) -> int:
     if not _INTEGER.fullmatch(value.strip()):
         raise QueryError("a number is none")
     return int(value)
+
+
+def decimal_read(value: str) -> float:
+    if not _DECIMAL.fullmatch(value.strip()):
+        raise QueryError("a number is none")
+    return float(value)

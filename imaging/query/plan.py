@@ -11,6 +11,7 @@ import orjson
 
 from imaging.query import attributes
 from imaging.query.attributes import ALIASES, Attribute, Level, extra_name
+from imaging.query.declared import declared_match
 from imaging.query.keys import Query
 from imaging.query.match import Match, Test, Value, match_make, started_match
 
@@ -140,6 +141,8 @@ class Plan:
 
     def column(self, attribute: Attribute) -> int | Read:
         """Select an attribute once; its place in a row, or how to read it from an extra column. Never 0, the id's place."""
+        if attribute.is_creator:
+            return lambda row, parsed: attribute.creator
         self._levels.add(attribute.level)
         expression = attribute.column or f"{ALIASES[attribute.level]}.extra"
         if expression not in self._columns:
@@ -176,7 +179,10 @@ def _extra_read(position: int, name: str) -> Read:
 
 def plan_make(query: Query) -> Plan:
     """Raises QueryError for values that their VR does not have."""
-    matches = [(attribute, match_make(attribute, key)) for attribute, key in query.conditions]
+    matches = [
+        (attribute, declared_match(attribute, key) if attribute.declared or attribute.is_creator else match_make(attribute, key))
+        for attribute, key in query.conditions
+    ]
     combined = _combined(query)
     if combined is not None:
         whole = (attributes.ATTRIBUTES[attributes.STUDY_DATE], combined)

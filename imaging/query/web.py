@@ -4,14 +4,14 @@
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from imaging.query import attributes
-from imaging.query.attributes import ATTRIBUTES, Level
+from imaging.query.attributes import ATTRIBUTES, Attribute, Level
 from imaging.query.fold import group_fold
 from imaging.query.keys import Key, Query, QueryError, query_parse
 from imaging.query.match import NAME_COLUMNS, WILDCARD_VRS, Match
@@ -80,8 +80,13 @@ class _Asked:
     offset: int = 0
 
 
-def web_query(*, level: Level, parameters: Iterable[tuple[str, str]], unique: dict[int, str]) -> WebQuery:
-    """`unique`: the UIDs of the address. Raises QueryError; its words name the parameter and nothing of its value."""
+def web_query(
+    *, level: Level, parameters: Iterable[tuple[str, str]], unique: dict[int, str], known: Mapping[int, Attribute] = ATTRIBUTES,
+) -> WebQuery:
+    """`unique`: the UIDs of the address; `known`: what can be asked for.
+
+    Raises QueryError; its words name the parameter and nothing of its value.
+    """
     asked = _asked(parameters)
     for tag, uid in unique.items():
         if asked.values.get((tag,), [uid]) != [uid]:
@@ -92,10 +97,15 @@ def web_query(*, level: Level, parameters: Iterable[tuple[str, str]], unique: di
     if asked.is_fuzzy and (not names or any(_vr(path[-1]) == "PN" for path, values in asked.values.items() if any(values))):
         warnings.append("fuzzymatching is done for PatientName and ReferringPhysicianName only, and not beside wildcards")
     started = _started(asked)
-    wanted = _wanted(level, asked, unique)
-    query = query_parse(level=level.name, keys=_keys(asked, wanted), is_patient_root=False, is_relational=True)
+    wanted = _wanted(level, asked, unique, known)
+    query = query_parse(
+        level=level.name, keys=_keys(asked, wanted, known), is_patient_root=False, is_relational=True, known=known,
+    )  # fmt: skip
     if query.has_unsupported:
         warnings.append("one or more attributes are not supported: they were neither matched nor returned")
+    building = [f"{key.tag:08X}" for key, attribute in query.answers if attribute is not None and attribute.is_building]
+    if building:
+        warnings.append(f"the index of {', '.join(building)} is still being built: matches and values may be missing")
     most = LIMIT[level]
     if asked.limit is not None and asked.limit > most:
         warnings.append(f"limit is {most} at the most")
@@ -167,24 +177,24 @@ def _vr(tag: int) -> str:
         return "UN"
 
 
-def _wanted(level: Level, asked: _Asked, unique: dict[int, str]) -> set[int]:
+def _wanted(level: Level, asked: _Asked, unique: dict[int, str], known: Mapping[int, Attribute]) -> set[int]:
     """What is answered: the level's own, those of the levels above that the address leaves open, and what the client names."""
     wanted = set(DEFAULTS[level])
     for above in range(Level.STUDY, level):
         if attributes.UNIQUE[above] not in unique:
             wanted.update(DEFAULTS[Level(above)])
     if asked.is_all:
-        wanted.update(tag for tag, attribute in ATTRIBUTES.items() if attribute.level <= level)
+        wanted.update(tag for tag, attribute in known.items() if attribute.level <= level and not attribute.is_creator)
         if level != Level.STUDY:
             wanted.discard(attributes.SOP_CLASSES)
     return wanted | {path[0] for path in asked.fields}
 
 
-def _keys(asked: _Asked, wanted: set[int]) -> list[Key]:
-    keys: dict[int, Key] = {tag: Key(tag, ATTRIBUTES[tag].vr if tag in ATTRIBUTES else _vr(tag)) for tag in wanted}
+def _keys(asked: _Asked, wanted: set[int], known: Mapping[int, Attribute]) -> list[Key]:
+    keys: dict[int, Key] = {tag: Key(tag, known[tag].vr if tag in known else _vr(tag)) for tag in wanted}
     for path, values in asked.values.items():
         tag = path[0]
-        attribute = ATTRIBUTES.get(tag)
+        attribute = known.get(tag)
         vr = attribute.vr if attribute is not None else _vr(tag)
         if len(path) == 1:
             if vr == "SQ" and any(values):
@@ -193,8 +203,8 @@ def _keys(asked: _Asked, wanted: set[int]) -> list[Key]:
             continue
         if vr != "SQ":
             raise QueryError("an attribute with a dot behind it is no sequence")
-        known = dict(attribute.items) if attribute is not None else {}
-        item = Key(path[1], known.get(path[1], _vr(path[1])), _value(known.get(path[1], _vr(path[1])), values))
+        kept = dict(attribute.items) if attribute is not None else {}
+        item = Key(path[1], kept.get(path[1], _vr(path[1])), _value(kept.get(path[1], _vr(path[1])), values))
         before = keys[tag].items if tag in keys else ()
         keys[tag] = Key(tag, vr, items=(*before, item))
     return list(keys.values())

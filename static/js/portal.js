@@ -49,6 +49,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     location.reload();
     return;
   }
+  if (event.detail.target.querySelector(".mh-sure[open]")) { // a second question is open: it must not close under the hand
+    event.detail.shouldSwap = false;
+    return;
+  }
   const link = document.querySelector("[data-row-link]:focus") || document.querySelector("tr:hover [data-row-link]");
   anchor = link && { id: link.id, top: link.getBoundingClientRect().top };
   known = new Set(rowLinks().map((row) => row.id));

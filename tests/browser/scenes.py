@@ -9,7 +9,7 @@ from django.utils import timezone
 from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
 from ai.models import Connection, Job, Report, Result
 from ai.services import connection_create
-from imaging.models import CommitmentRequest, Node, Study, Transfer, WorkItem
+from imaging.models import CommitmentRequest, Node, QueryTag, Study, Transfer, WorkItem
 from imaging.nodes import node_add
 from tests import house
 from tests.conftest import Hospital
@@ -131,3 +131,17 @@ def doubts_make(hospital: Hospital, study: Study) -> None:
         WorkItem.objects.create(
             kind="order-missing", reason="no order has the accession number of this study", study=study, unique_on="x", created_at=now
         )
+
+
+def query_tags_make() -> None:
+    """One ready, one with objects that nobody could read, one half built, one not begun, one whose store is away. In a scope."""
+    now = timezone.now()
+    common = {"created_at": now, "changed_at": now, "until_id": 1, "objects_total": 210_433}
+    for facts in (
+        {"tag": 0x00180050, "vr": "DS", "level": "series", "state": "ready", "objects_done": 210_433, "built_at": now},
+        {"tag": 0x00181000, "vr": "LO", "level": "series", "state": "ready", "objects_done": 210_433, "objects_bad": 3, "built_at": now},
+        {"tag": 0x00081048, "vr": "PN", "level": "study", "objects_done": 80_500, "due_at": now},
+        {"tag": 0x00431010, "vr": "US", "level": "instance", "creator": "GEMS_PARM_01", "due_at": now, "until_id": 0, "objects_total": 0},
+        {"tag": 0x00189151, "vr": "DT", "level": "instance", "due_at": now, "last_error": "the object store is away"},
+    ):
+        QueryTag.objects.create(**{**common, **facts})

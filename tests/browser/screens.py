@@ -100,6 +100,7 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
     with mercy.scope():
         first = scenes.nodes_make(mercy)
         tls_scenes.certificates_make(first)
+        scenes.query_tags_make()
         node = first.id
     with st_olaf.scope():
         Node.objects.all().delete()
@@ -123,6 +124,8 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
             "nodes": lambda v: v.open(f"{at}/nodes"), "node": lambda v: v.open(f"{at}/nodes/{node}"),
             "node-form": lambda v: v.open(f"{at}/nodes/{node}/edit"), "nodes-empty": lambda v: v.open(f"/t/{st_olaf.slug}/nodes"),
             "certificates": lambda v: v.open(f"{at}/certificates"),
+            "query-tags": lambda v: v.open(f"{at}/query-tags"),
+            "query-tags-empty": lambda v: v.open(f"/t/{st_olaf.slug}/query-tags"),
             "certificates-empty": lambda v: v.open(f"/t/{st_olaf.slug}/certificates"), "certificate-made": lambda v: _key_made(v, at),
         }),
         ("admin", {

@@ -39,6 +39,7 @@ PAGES = {
     "nodes": ("admin", "/t/{slug}/nodes"),
     "node": ("admin", "/t/{slug}/nodes/{node}"),
     "certificates": ("admin", "/t/{slug}/certificates"),
+    "query-tags": ("admin", "/t/{slug}/query-tags"),
     "node-new": ("admin", "/t/{slug}/nodes/new"),
     "403": ("radiologist", "/t/{slug}/attention"),
     "404": ("radiologist", "/t/{slug}/nothing"),
@@ -76,6 +77,7 @@ def places(clinic: Hospital) -> dict[str, str]:
         Delivery.objects.update(state=Delivery.State.DEAD, due_at=None, last_error="OperationalError", attempts=8)
         node = scenes.nodes_make(clinic)
         tls_scenes.certificates_make(node)
+        scenes.query_tags_make()
     scenes.doubts_make(clinic, study)
     return {"item": str(item.id), "node": str(node.id), "slug": clinic.slug, "study": str(study.uuid), "receiving": str(receiving.uuid)}
 
@@ -120,7 +122,9 @@ REACHABLE = """() => [...document.querySelectorAll("*")].map((element, order) =>
   && !element.disabled && element.checkVisibility({ visibilityProperty: true })).map(([, order]) => order)"""
 
 
-@pytest.mark.parametrize("name", ["login", "worklist", "study", "hospital", "attention", "workitem", "nodes", "node", "node-new"])
+@pytest.mark.parametrize(
+    "name", ["login", "worklist", "study", "hospital", "attention", "workitem", "nodes", "node", "node-new", "query-tags"],
+)  # fmt: skip
 def test_tab_reaches_everything_in_order_and_is_seen(visitor: Visitor, places, cookies_of, name: str) -> None:
     """"keyboard"; "focus ring 2 px visible in both": one walk from the first to the last control, each with its ring, no trap."""
     page = open_place(visitor, places, cookies_of, name)

@@ -17,7 +17,8 @@ from django.utils import timezone
 from imaging import storage, uploads
 from imaging.commitment.evidence import held_select, references_judge
 from imaging.inbox import inbox_objects
-from imaging.models import Instance, Series, Study, Upload, WorkItem
+from imaging.models import Instance, QueryTag, Series, Study, Upload, WorkItem
+from imaging.querytags.run import AWAY_SECONDS, query_tag_step
 from imaging.rendering import slice_render
 from imaging.storage import cache as cache_module
 from imaging.storage import object_delete, object_digest, object_path, object_range, object_stream
@@ -28,6 +29,7 @@ from medhub.stack import ROOT
 from tests import house
 from tests.conftest import PASSWORD
 from tests.dicom_files import ct_slice, part10, series_of
+from tests.imaging.tag_jobs import build, count, declare
 from tests.imaging.test_dimse_peers import peer
 from tests.imaging.test_ingest import send
 from tests.imaging.test_query_peers import allow, received, serving
@@ -364,3 +366,31 @@ def test_commitment_asks_the_store(swift, mercy) -> None:
     finally:
         swift.start()
         reopen()
+
+
+def test_a_declared_attribute_is_read_from_the_heads(swift, mercy, client) -> None:
+    """"re-index ... of stored objects" in the store: heads by range, past the cache; it waits while the store is away, and goes on."""
+    house.store(mercy, series_of(3, SliceThickness=2))
+    house.index(mercy)
+    upload(mercy)
+    for row in instances(mercy):
+        storage.bucket().cache.drop(row.key)
+    declare(mercy, "SliceThickness", "instance")
+    swift.stop()
+    try:
+        with mercy.scope():
+            QueryTag.objects.update(due_at=timezone.now())
+            tag_id = QueryTag.objects.get().id
+        assert query_tag_step(tenant_id=mercy.tenant.id, tag_id=tag_id) == AWAY_SECONDS
+    finally:
+        swift.start()
+    with mercy.scope():
+        waiting = QueryTag.objects.get()
+    assert (waiting.state, waiting.objects_done, waiting.objects_bad) == ("building", 0, 0)
+    assert waiting.last_error == "the object store is away"
+    build(mercy)
+    with mercy.scope():
+        done = QueryTag.objects.get()
+    assert (done.state, done.objects_done, done.objects_bad, done.last_error) == ("ready", 3, 0, "")
+    assert not any(storage.bucket().cache.path(row.key).exists() for row in instances(mercy))
+    assert count(client, mercy, "instances?SliceThickness=2") == 3

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imaging.query import fold, moments
-from imaging.query.match import _group_regex, glob_match, like_pattern
+from imaging.query.match import glob_match, group_regex, like_pattern
 
 pytestmark = pytest.mark.database
 LETTERS = st.text(alphabet=st.sampled_from("abAB öÖéß山やß^%_\\.[](){}+-$|#&~/!'\""), max_size=12)
@@ -43,7 +43,7 @@ def test_a_wildcard_in_the_database_is_a_plain_wildcard(pattern: str, texts: lis
     with connection.cursor() as cursor:
         cursor.execute(
             'SELECT t LIKE %s, t COLLATE "C" >= %s AND t COLLATE "C" < %s, (\'=\' || t || \'=\') ~ %s FROM unnest(%s::text[]) t',
-            [like_pattern(pattern), start, start + "\U0010ffff", f"^={_group_regex(pattern)}=$", texts],
+            [like_pattern(pattern), start, start + "\U0010ffff", f"^={group_regex(pattern)}=$", texts],
         )
         for text, (is_like, is_in_range, is_regex) in zip(texts, cursor.fetchall(), strict=True):
             assert is_like == naive(pattern, text)

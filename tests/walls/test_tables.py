@@ -11,6 +11,7 @@ from imaging.models import (
     Instance,
     Node,
     Patient,
+    QueryTag,
     Series,
     Study,
     Transfer,
@@ -35,7 +36,7 @@ WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
 """
 SWEPT = {
     "imaging_study", "imaging_transfer", "imaging_certificate", "imaging_commitmentrequest", "imaging_upload", "imaging_scrub",
-    "imaging_workitem", "ai_job", "journal_delivery",
+    "imaging_workitem", "imaging_querytag", "ai_job", "journal_delivery",
 }  # fmt: skip
 
 
@@ -213,6 +214,7 @@ def test_each_sweep_sees_two_hospitals_and_nothing_else(two) -> None:
             CommitmentRequest.objects.create(
                 node_ae="CT", called_ae="US", transaction_uid="1.2", digest="x", created_at=timezone.now(), due_at=timezone.now()
             )
+            QueryTag.objects.create(tag=0x00180050, vr="DS", level="study", created_at=now, changed_at=now, due_at=now)
     ids = {hospital.tenant.id for hospital in two}
     for table in sorted(SWEPT):
         found = {tenant_id for tenant_id, _ in rows_due(table, limit=100_000)}

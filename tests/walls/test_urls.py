@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from imaging.certificates.services import certificate_sign
 from imaging.models import CommitmentRequest, Instance, Node, Series, Study, Transfer, WorkItem
+from imaging.querytags.declare import query_tag_create
 from journal.wall.scope import tenant_scope
 from portal import urls
 from tenants.permissions import CAPABILITIES, is_allowed
@@ -49,6 +50,11 @@ PAGES = {
     "certificates-revoked": ("GET", (), "node.manage"),
     "certificate-file": ("GET", ("certificate_id",), "node.manage"),
     "certificate-revoke": ("POST", ("certificate_id",), "certificate.manage"),
+    "query-tags": ("GET", (), "query.manage"),
+    "query-tags-panel": ("GET", (), "query.manage"),
+    "query-tag-create": ("POST", (), "query.manage"),
+    "query-tag-reindex": ("POST", ("tag_id",), "query.manage"),
+    "query-tag-delete": ("POST", ("tag_id",), "query.manage"),
     "attention": ("GET", (), "delivery.manage"),
     "letter-resend": ("POST", ("delivery_id",), "delivery.manage"),
     "job-resend": ("POST", ("job_id",), "delivery.manage"),
@@ -103,6 +109,9 @@ MACHINES = {
     "api-certificates-revocations": ("GET", (), "node.manage"),
     "api-certificate": ("GET", ("certificate_id",), "node.manage"),
     "api-certificate-revoke": ("POST", ("certificate_id",), "certificate.manage"),
+    "api-query-tags": ("GET", (), "query.manage"),
+    "api-query-tag": ("GET", ("tag_id",), "query.manage"),
+    "api-query-tag-reindex": ("POST", ("tag_id",), "query.manage"),
     "api-transfers": ("GET", (), "transfer.manage"),
     "api-transfer": ("GET", ("transfer_id",), "transfer.manage"),
     "api-transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
@@ -140,11 +149,12 @@ def study(mercy):
             node=node, node_ae=node.ae_title, called_ae="US", transaction_uid="1.2", digest="x", created_at=now, state="dead"
         )
         certificate = certificate_sign(actor=ACTOR, csr=request_make(ec.generate_private_key(ec.SECP256R1())))
-        return Study.objects.get(), Series.objects.get(), node, transfer, asked, certificate
+        tag = query_tag_create(actor=ACTOR, tag="SliceThickness", level="series")
+        return Study.objects.get(), Series.objects.get(), node, transfer, asked, certificate, tag
 
 
 def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
-    found, series, node, transfer, asked, certificate = study
+    found, series, node, transfer, asked, certificate, tag = study
     with tenant_scope(found.tenant_id):
         item_id = WorkItem.objects.values_list("id", flat=True)[0]
         instance_uid = Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
@@ -153,7 +163,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
         "certificate_id": certificate.id, "series_uid": series.series_uid, "instance_uid": instance_uid, "numbers": "1",
-        "path": "7FE00010",
+        "path": "7FE00010", "tag_id": tag.id,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
 
@@ -190,7 +200,7 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
     client.post("/accounts/login/", {"login": f"owner@{olaf.slug}.example", "password": PASSWORD})
     for name, (method, needs, _) in PAGES.items():
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
-        if {"uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id"} & set(needs):
+        if {"uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id", "tag_id"} & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
     assert client.get("/t/no-such-hospital/worklist").status_code == 404
 
@@ -216,7 +226,7 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
             assert own.status_code == 403, (name, own.status_code)
             continue
         assert own.status_code not in {401, 403, 500}, (name, own.status_code)
-        if {"fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id"} & set(needs):
+        if {"fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id", "tag_id"} & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
             assert foreign.status_code in {404, 415}, (name, foreign.status_code)
     ApiToken.objects.filter(tenant=mercy.tenant).update(revoked_at="2026-01-01T00:00:00Z")

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('imaging', '0007_certificates'),
+        ('imaging', '0008_query_tags'),
     ]
 
     operations = [
