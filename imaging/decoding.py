@@ -1,7 +1,8 @@
 """Which library decodes what: JPEG by libjpeg-turbo (imagecodecs), the other families by pydicom's plug-ins, nothing by GDCM.
 
 GDCM ends the whole process on headers that it does not expect (seen: JPEG in 32 bits allocated, 7 of 8 bits stored), so one object
-could take a web process with it. This module is a plug-in as pydicom describes it; `decoders_choose` puts it in place.
+could take a web process with it. This module is a plug-in as pydicom describes it. Whoever decodes imports it, and so
+puts it in place before the first frame; processes that never decode do without numpy and 40 MB.
 """
 
 import imagecodecs
@@ -30,7 +31,6 @@ def is_available(uid: str) -> bool:
 
 
 def decoders_choose() -> None:
-    """Once in each process, before the first frame."""
     for uid in _OTHERS:
         decoder = get_decoder(UID(uid))
         if GDCM in decoder.available_plugins:
@@ -70,3 +70,6 @@ def _shape(src: bytes) -> tuple[int, int, int]:
             return int.from_bytes(src[at + 5 : at + 7], "big"), int.from_bytes(src[at + 7 : at + 9], "big"), src[at + 9]
         at += 1 if marker == 0xFF else 2 + int.from_bytes(src[at + 2 : at + 4], "big")
     return 0, 0, 0
+
+
+decoders_choose()

@@ -20,6 +20,7 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, get_decoder, pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+import imaging.decoding  # noqa: F401 chooses who decodes
 from imaging.header import DEFLATED_SYNTAXES, Header, HeaderError, Part10Head, part10_read
 from imaging.part10 import file_meta_bytes
 

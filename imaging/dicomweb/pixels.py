@@ -12,6 +12,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
+import imaging.decoding  # noqa: F401 chooses who decodes
 from imaging.dicomweb.encoding import EncodingError, frame_encode
 from imaging.dicomweb.frames import FrameError, Layout, Pixels, frame_pieces
 from imaging.dicomweb.memory import Memory

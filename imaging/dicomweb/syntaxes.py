@@ -5,6 +5,7 @@ from functools import lru_cache
 from pydicom.pixels import get_decoder, get_encoder
 from pydicom.uid import UID
 
+import imaging.decoding  # noqa: F401 chooses who decodes
 from imaging.header import DEFLATED_SYNTAXES
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED = (

@@ -9,6 +9,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import iter_pixels
 from pydicom.uid import UID
 
+import imaging.decoding  # noqa: F401 chooses who decodes
 from imaging.dicomweb.encoding import EncodingError, frame_encode
 from imaging.dicomweb.syntaxes import ENCODERS, EXPLICIT, IMAGECODECS, PLAIN
 from imaging.dimse.transcoding import TranscodingError, dataset_transcode

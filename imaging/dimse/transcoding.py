@@ -14,6 +14,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
+import imaging.decoding  # noqa: F401 chooses who decodes
 from imaging.dimse.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from imaging.header import DEFLATED_SYNTAXES, Part10Head, part10_read
 from imaging.part10 import file_meta_bytes

@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
+from medhub.stack import ROOT
 from tests.dicom_files import ct_slice, part10
 from tests.imaging.test_dimse_fuzz import SEED, mutated
 from tests.imaging.test_wado import content, get, place, sent
@@ -20,6 +22,15 @@ from tests.imaging.test_wado import content, get, place, sent
 pytestmark = pytest.mark.database
 JPEG = [f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70)]
 OTHERS = [f"1.2.840.10008.1.2.4.{n}" for n in (80, 81, 90, 91, 201)]
+
+
+def test_whoever_decodes_has_chosen() -> None:
+    """A module that asks pydicom for pixels imports `imaging.decoding` first."""
+    asks = re.compile(r"^from pydicom\.pixels|dataset\.decompress\(", re.M)
+    for path in (one for app in ("imaging", "ai", "portal", "fhirapi") for one in (ROOT / app).rglob("*.py")):
+        text = path.read_text()
+        if asks.search(text) and path.name not in {"decoding.py", "encoding.py"}:
+            assert "import imaging.decoding" in text, path
 
 
 def stream(bits: int = 8, samples: int = 1, *, is_lossless: bool = True) -> bytes:
