@@ -75,9 +75,16 @@ def _claim(tag_id: int) -> QueryTag | None:
         return None
     row: QueryTag = QueryTag.objects.get(id=tag_id)
     if row.state == BUILDING and not row.until_id:
-        row.until_id, row.objects_total = id_new(), _objects_count()
+        # ids of a machine whose clock is ahead may be larger than ours
+        row.until_id, row.objects_total = max(id_new(), _newest_id()), _objects_count()
         QueryTag.objects.filter(id=tag_id).update(until_id=row.until_id, objects_total=row.objects_total)
     return row
+
+
+def _newest_id() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(id), 0) FROM imaging_instance WHERE tenant_id = %s", [tenant_id_current()])
+        return int(cursor.fetchone()[0])
 
 
 def _objects_count() -> int:

@@ -204,7 +204,8 @@ def test_what_is_done_never_hides_what_waits(mercy, settings) -> None:
     for at in range(0, len(done), 20):
         deliveries_run_task.run(tenant_id=mercy.tenant.id, delivery_ids=done[at : at + 20])
     with time_machine.travel(timezone.now() + timezone.timedelta(hours=2), tick=False):
-        found = [delivery_id for tenant_id, delivery_id in rows_due("journal_delivery") if tenant_id == mercy.tenant.id]
+        due = rows_due("journal_delivery", limit=1_000_000)  # other tests leave some too
+    found = [delivery_id for tenant_id, delivery_id in due if tenant_id == mercy.tenant.id]
     assert found == [waits]
     with mercy.scope(), pytest.raises(IntegrityError), transaction.atomic():
         Delivery.objects.filter(id=done[0]).update(due_at=timezone.now())
