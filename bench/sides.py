@@ -121,6 +121,7 @@ def task_measure(bench: Bench, sides: Sides, outcome: Outcome, task: Task) -> No
         Figure("  Orthanc", theirs, unit),
     ]
     outcome.measured[task.key] = outcome.figures[-3].median
+    bench.console.print(f"  {task.words}: {outcome.measured[task.key]:.3g} x Orthanc", style="dim")
     if lags:
         outcome.figures.append(Figure("  last response -> all rows, a query finds them", lags, "s"))
         key = "web_lag" if task.name.startswith("stow") else "orthanc_lag"
