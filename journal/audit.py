@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 from journal.models import AuditEvent, AuditSeal
 from journal.trace import trace_id_current
 from journal.wall.ids import id_new
+from journal.wall.reads import tenant_rows
 from journal.wall.scope import tenant_id_current
 
 BUCKET_SECONDS = 300
@@ -36,34 +37,37 @@ class Actor:
 
 
 def audit_record(*, actor: Actor, action: str, object_type: str, object_id: str, detail: dict[str, int | str] | None = None) -> None:
-    """Write one row per actor, object, action and five minutes; a repeat within them changes nothing."""
-    audits_record(actor=actor, action=action, object_type=object_type, object_ids=[object_id], detail=detail)
+    """Write one row per actor, object, action and five minutes; a repeat within them changes nothing. In a scope."""
+    audits_append(
+        tenant_id=tenant_id_current(), actor=actor, action=action, object_type=object_type, object_ids=[object_id], detail=detail,
+    )  # fmt: skip
 
 
-def audits_record(
-    *, actor: Actor, action: str, object_type: str, object_ids: Sequence[str], detail: dict[str, int | str] | None = None
+def audits_append(
+    *, tenant_id: int, actor: Actor, action: str, object_type: str, object_ids: Sequence[str],
+    detail: dict[str, int | str] | None = None,
 ) -> None:
-    """`audit_record` for many objects, in one statement."""
+    """`audit_record` for many objects. Joins a scope of the hospital; outside of one it is committed, in one round trip, on return."""
     now = timezone.now()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO journal_auditevent (tenant_id, id, actor, action, object_type, object_id, bucket, recorded_at, "
-            "address, trace_id, detail) SELECT %s, o.id, %s, %s, %s, o.name, %s, %s, %s, %s, %s "
-            "FROM unnest(%s::bigint[], %s::text[]) AS o(id, name) ON CONFLICT DO NOTHING",
-            [
-                tenant_id_current(), actor.name, action, object_type, int(now.timestamp()) // BUCKET_SECONDS, now, actor.address,
-                trace_id_current(), orjson.dumps(detail or {}).decode(), [id_new() for _ in object_ids], list(object_ids),
-            ],
-        )  # fmt: skip
-    _seal_soon()
+    tenant_rows(
+        tenant_id=tenant_id,
+        sql="INSERT INTO journal_auditevent (tenant_id, id, actor, action, object_type, object_id, bucket, recorded_at, "
+        "address, trace_id, detail) SELECT %s, o.id, %s, %s, %s, o.name, %s, %s, %s, %s, %s "
+        "FROM unnest(%s::bigint[], %s::text[]) AS o(id, name) ON CONFLICT DO NOTHING RETURNING id",
+        values=[
+            tenant_id, actor.name, action, object_type, int(now.timestamp()) // BUCKET_SECONDS, now, actor.address,
+            trace_id_current(), orjson.dumps(detail or {}).decode(), [id_new() for _ in object_ids], list(object_ids),
+        ],
+    )  # fmt: skip
+    _seal_soon(tenant_id)
 
 
 _asked: dict[int, float] = {}
 
 
-def _seal_soon() -> None:
+def _seal_soon(tenant_id: int) -> None:
     """Ask for a seal within 10 s, once for a burst. A lost message is made good by the next event or the slow sweep."""
-    tenant_id, now = tenant_id_current(), time.monotonic()
+    now = time.monotonic()
     if now - _asked.get(tenant_id, -SEAL_EVERY_SECONDS) < SEAL_EVERY_SECONDS:
         return
     if len(_asked) > 10_000:

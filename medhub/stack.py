@@ -145,7 +145,7 @@ class Stack:
                  str(self.home.root / "run" / "beat")],
             ),
             Program(
-                "web", [*gunicorn, "--preload", "--workers", "2", "--threads", "8", "--timeout", "120", "--bind",
+                "web", [*gunicorn, "--preload", "--workers", "3", "--threads", "6", "--timeout", "120", "--bind",
                         f"127.0.0.1:{self.ports.http}", "medhub.wsgi:application"],
             ),
         ]  # fmt: skip

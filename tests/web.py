@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -30,8 +31,10 @@ class Web:
 
     def memory(self) -> int:
         """Anonymous memory of the worker processes: what they hold themselves, without files that they look at."""
-        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return sum(_anonymous(worker) for worker in workers)
+        return sum(_anonymous(worker) for worker in self.workers())
+
+    def workers(self) -> list[str]:
+        return Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
 
     def faults(self) -> list[str]:
         """What the process logged that no request may cause."""
@@ -64,6 +67,11 @@ def web_run(folder: Path, **environment: str) -> Iterator[Web]:
     try:
         port_wait(stack.ports.http, process)
         found = Web(stack.ports.http, process.pid, path)
+        count = int(program.command[program.command.index("--workers") + 1])
+        end = time.monotonic() + 30
+        while len(found.workers()) < count:
+            assert time.monotonic() < end, "the workers did not start"
+            time.sleep(0.05)
         with contextlib.suppress(urllib.error.HTTPError):  # 401: the worker has loaded the application
             urllib.request.urlopen(f"{found.address}/t/nobody/dicomweb/studies", timeout=60)  # noqa: S310 loopback
         yield found

@@ -1,7 +1,9 @@
 """Reading multipart/related bodies as they come (RFC 2387, PS3.18 8.6.1.2). The STOW-RS view consumes it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
+from functools import lru_cache
+from types import MappingProxyType
 from typing import BinaryIO
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
@@ -25,13 +27,14 @@ class _RelatedParser(PushMultipartParser):
         return MultipartSegment(headerlist)
 
 
-def media_type(content_type: str) -> tuple[str, dict[str, str]]:
+@lru_cache(maxsize=128)
+def media_type(content_type: str) -> tuple[str, Mapping[str, str]]:
     """Type and parameters; the boundary may be quoted and `type="application/dicom"` holds a slash."""
     message = Message()
     message["content-type"] = content_type
     names = ("boundary", "type", "transfer-syntax")
     found = {name: message.get_param(name) for name in names}
-    return message.get_content_type(), {name: value for name, value in found.items() if isinstance(value, str)}
+    return message.get_content_type(), MappingProxyType({name: value for name, value in found.items() if isinstance(value, str)})
 
 
 def limited(source: BinaryIO, *, limit: int, length: int | None) -> Callable[[int], bytes]:

@@ -4,9 +4,8 @@ import time
 from typing import NamedTuple
 
 from imaging.storage import LazyPath, object_path
-from journal.audit import BUCKET_SECONDS, Actor, audit_record
+from journal.audit import BUCKET_SECONDS, Actor, audits_append
 from journal.wall.reads import tenant_rows
-from journal.wall.scope import tenant_scope
 
 MAX_OBJECTS = 200_000
 REMEMBERED = 4096
@@ -128,8 +127,9 @@ def _audit_once(
     what = (tenant_id, actor.name, action, object_id, actor.address)
     if _written.get(what) == bucket:
         return
-    with tenant_scope(tenant_id):
-        audit_record(actor=actor, action=action, object_type=object_type, object_id=object_id, detail=detail)
+    audits_append(
+        tenant_id=tenant_id, actor=actor, action=action, object_type=object_type, object_ids=[object_id], detail=detail
+    )
     if len(_written) >= REMEMBERED:
         _written.clear()
     _written[what] = bucket

@@ -18,9 +18,8 @@ from imaging.dicomweb.related import CHUNK, BodyError, limited, media_type, part
 from imaging.dicomweb.stow_metadata import objects_assembled
 from imaging.inbox import Draft, draft_open
 from imaging.ingest import NO_MATCH, OUT_OF_RESOURCES, ObjectFacts, Refused, disk_status, draft_check, drafts_keep
-from journal.audit import audits_record
+from journal.audit import audits_append
 from journal.trace import trace_id_current
-from journal.wall.scope import tenant_scope
 from tenants.doors import HospitalAPIView
 
 log = logging.getLogger(__name__)
@@ -178,8 +177,9 @@ class StowView(HospitalAPIView):
 
     def _audit(self, studies: list[str]) -> None:
         if studies:
-            with tenant_scope(self.tenant_id):
-                audits_record(actor=self.actor, action="dicom.store", object_type="Study", object_ids=studies)
+            audits_append(
+                tenant_id=self.tenant_id, actor=self.actor, action="dicom.store", object_type="Study", object_ids=studies
+            )
 
 
 def _no_room(error: OSError) -> Refused:

@@ -1,4 +1,4 @@
-"""One statement on behalf of one hospital, in one round trip: for machine doors whose whole database work is a read.
+"""One statement on behalf of one hospital, in one round trip: for machine doors whose whole database work it is.
 
 The same wall as `tenant_scope`: PostgreSQL runs the statements of one message as one transaction, so the setting holds for the
 second one and is gone after it. Only doors call this, and only outside a scope.
@@ -15,7 +15,7 @@ from journal.wall.scope import ScopeError, is_in_scope, tenant_id_current
 def tenant_rows(
     *, tenant_id: int, sql: str, values: Sequence[Any], settings: Mapping[str, str] | None = None
 ) -> list[tuple[Any, ...]]:
-    """The rows of one SELECT, under `settings` of PostgreSQL that end with its transaction.
+    """The rows of one statement, under `settings` of PostgreSQL that end with its transaction.
 
     Joins an open scope of the same hospital. Raises ScopeError inside a foreign one.
     """

@@ -70,7 +70,7 @@ def test_gigabytes_go_in_and_out_in_flat_memory(web: Web, mercy: Any) -> None:
     sent, before, most = hashlib.sha256(head), web.memory(), 0
     with socket.create_connection(("127.0.0.1", web.port), timeout=300) as sock:
         sock.sendall(
-            f"POST /t/{mercy.slug}/dicomweb/studies HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/dicom\r\n"
+            f"POST /t/{mercy.slug}/dicomweb/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/dicom\r\n"
             f"Authorization: Bearer {mercy.token}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         )
         sock.sendall(b"%x\r\n" % len(head) + head + b"\r\n")

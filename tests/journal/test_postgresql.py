@@ -1,7 +1,14 @@
 """Our PostgreSQL backend: a connection's health is known without a round trip, and a lost one is replaced."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from django.db import close_old_connections, connections
+
+from medhub.stack import ROOT
+from tests.servers import TEST_HOME
 
 pytestmark = pytest.mark.database
 
@@ -40,3 +47,26 @@ def test_a_connection_in_the_midst_of_something_is_asked() -> None:
     finally:
         connection.rollback()
         connection.set_autocommit(True)
+
+
+ASK = """
+import os, django
+django.setup()
+from django.db import connections
+connection = connections["sweep"]
+connection.ensure_connection()
+print(os.getpriority(os.PRIO_PROCESS, connection.connection.info.backend_pid))
+"""
+
+
+@pytest.mark.parametrize(("niceness", "wanted"), [(0, "0"), (10, "0"), (19, "19")])
+def test_a_session_is_in_no_more_hurry_than_its_process(niceness, wanted) -> None:
+    """What may wait, waits in the database too; the index worker (niceness 10) keeps its place before those who read its rows."""
+    database = connections["sweep"].settings_dict
+    environment = {
+        **os.environ, "DJANGO_SETTINGS_MODULE": "medhub.settings", "MEDHUB_HOME": str(TEST_HOME),
+        "DATABASE_SWEEP_URL": f"postgresql://medhub_sweep@/{database['NAME']}?host={database['HOST']}",
+    }  # fmt: skip
+    command = ["nice", "-n", str(niceness), sys.executable, "-c", ASK]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == [wanted]

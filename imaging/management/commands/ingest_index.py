@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 BATCH = 200
 POLL_SECONDS = 1.0  # the bell is only a hint
 GATHER_SECONDS = 0.1  # a transaction for forty objects costs little more than one for a single object
+STREAM_SECONDS = 0.4  # while small objects keep coming one by one: the cores are theirs, and rows may take 2 s
 SWEEP_SECONDS = 60.0
 PLAN_SECONDS = 5.0
 DRAFT_SECONDS = 3600.0
@@ -54,7 +55,7 @@ class _Worker:
         self._is_running = True
         self._bell = index_bell()
         self._ahead = Ahead()
-        self._planned, self._swept = 0.0, time.monotonic()
+        self._planned, self._swept, self._drained = 0.0, time.monotonic(), 0.0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
 
@@ -71,7 +72,8 @@ class _Worker:
             if quiet is not None:
                 series_document_make(quiet, between=self._arrived)
             elif self._has_rung(POLL_SECONDS):
-                time.sleep(GATHER_SECONDS)
+                is_stream = time.monotonic() - self._drained < STREAM_SECONDS
+                time.sleep(STREAM_SECONDS if is_stream else GATHER_SECONDS)
                 self._hear()
 
     def _upkeep(self) -> None:
@@ -86,6 +88,8 @@ class _Worker:
     def _drain(self) -> int:
         grown: Grown = set()
         taken = inbox_drain(grown)
+        if taken:
+            self._drained = time.monotonic()
         self._ahead.note(grown, now=time.monotonic())
         return taken
 
