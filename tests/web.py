@@ -30,8 +30,8 @@ class Web:
         return f"http://127.0.0.1:{self.port}"
 
     def memory(self) -> int:
-        """Anonymous memory of the worker processes: what they hold themselves, without files that they look at."""
-        return sum(_anonymous(worker) for worker in self.workers())
+        """Anonymous memory of the largest worker process: what it holds itself, without files that it looks at."""
+        return max(_anonymous(worker) for worker in self.workers())
 
     def workers(self) -> list[str]:
         return Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
