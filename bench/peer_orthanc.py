@@ -21,9 +21,9 @@ from bench.house import BenchError
 from medhub.stack import ROOT
 
 HARNESS = ROOT.parent / "shared" / "bench"
-# tuned as the issue says; StableAge keeps its housekeeping out of the measured minutes
 PLUGINS = Path("/usr/share/orthanc/plugins")
-SERVE_FOLDERS = PLUGINS / "libServeFolders.so"
+DICOMWEB, SERVE_FOLDERS = PLUGINS / "libOrthancDicomWeb.so", PLUGINS / "libServeFolders.so"
+# tuned as the issue says; StableAge keeps its housekeeping out of the measured minutes
 ORTHANC = ["--nodelay", "--set", "MaximumPduLength=131072", "--set", "StableAge=86400"]
 
 
@@ -76,7 +76,7 @@ def _viewer_settings() -> list[str]:
     if not SERVE_FOLDERS.exists() or not folder.exists():
         return []
     served = {"AllowCache": True, "GenerateETag": True, "Extensions": {".wasm": "application/wasm"}, "Folders": {"/viewer": str(folder)}}
-    plugins = [str(PLUGINS / "libOrthancDicomWeb.so"), str(SERVE_FOLDERS)]
+    plugins = [str(DICOMWEB), str(SERVE_FOLDERS)]
     return ["--set", f"Plugins={json.dumps(plugins)}", "--set", f"ServeFolders={json.dumps(served)}"]
 
 

@@ -1,15 +1,13 @@
 """Row `web`: every DICOMweb row of the issue beside Orthanc, with 18,000 studies stored; tokens, walls and audit on at our side."""
 
 import shutil
-from pathlib import Path
 
 from bench.context import Bench
 from bench.figures import Outcome
-from bench.peer_orthanc import missing
+from bench.peer_orthanc import DICOMWEB, missing
 from bench.row_viewer import viewer_measure
 from bench.sides import STUDIES, Task, sides_running, tasks_measure
 
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TASKS = (
     Task("stow_ct_25", "instances/s", True, "STOW-RS CT, 25 a request", "web_stow_ct"),
     Task("stow_small_1", "instances/s", True, "STOW-RS tiny, 1 a request", "web_stow_small_1"),
@@ -31,7 +29,7 @@ TASKS = (
 def web_measure(bench: Bench) -> Outcome:
     """DICOMweb tasks of the harness on both sides in turn."""
     outcome = Outcome("DICOMweb beside Orthanc (Debian's, SQLite): ours / Orthanc")
-    lacks = [*missing(), *(["wrk"] if not shutil.which("wrk") else []), *(["orthanc-dicomweb"] if not PLUGIN.exists() else [])]
+    lacks = [*missing(), *(["wrk"] if not shutil.which("wrk") else []), *(["orthanc-dicomweb"] if not DICOMWEB.exists() else [])]
     if lacks:
         outcome.notes.append(f"not compared: {', '.join(lacks)} not here")
         return outcome

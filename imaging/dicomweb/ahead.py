@@ -68,4 +68,3 @@ def series_document_make(key: SeriesKey, *, between: Callable[[], None]) -> bool
     except (OperationalError, InterfaceError, StoreAwayError, OSError) as error:
         log.warning("metadata of a series was not made ahead (%s)", type(error).__name__)
     return False
-

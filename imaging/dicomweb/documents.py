@@ -92,17 +92,20 @@ def document_make(
     with _locks[hash(path) % len(_locks)]:
         if path.exists():
             return
+        found = rows()
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
         try:
             with draft.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=5, mtime=0, filename="") as packed:
                 before = b"["
-                for row in rows():
+                for row in found:
                     packed.write(before + orjson.dumps(instance_metadata(row, slug=slug)))
                     before = b",\n"
                     between()
                 packed.write(b"]" if before != b"[" else b"[]")
             draft.rename(path)
+            if {row.key for row in rows()} != {row.key for row in found}:
+                path.unlink(missing_ok=True)  # what was deleted meanwhile was forgotten before this document was there
         finally:
             draft.unlink(missing_ok=True)
         documents_drop(path.parent, path.name.split(".", 1)[0], keep=path.name)

@@ -1,7 +1,8 @@
 """One statement on behalf of one hospital, in one round trip: for machine doors whose whole database work it is.
 
 The same wall as `tenant_scope`: PostgreSQL runs the statements of one message as one transaction, so the setting holds for the
-second one and is gone after it. Only doors call this, and only outside a scope.
+second one and is gone after it. Outside a scope it is a door's, directly or through a selector;
+inside one it joins.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,9 +5,11 @@ import json
 import pytest
 from django.conf import settings
 
+from imaging.deletion import instances_delete
 from imaging.dicomweb.ahead import QUIET_SECONDS, WORTHWHILE, Ahead, SeriesKey, series_document_make
 from imaging.inbox import inbox_objects
 from imaging.index import Grown, batch_index
+from journal.audit import Actor
 from tests import house
 from tests.dicom_files import series_of
 from tests.imaging.test_wado import content, get
@@ -67,6 +69,23 @@ def test_what_comes_in_goes_first(mercy) -> None:
     (one,) = grown_by(mercy, series_of(WORTHWHILE))
     assert not series_document_make(SeriesKey(*one), between=stop)
     assert not list((settings.MEDHUB_OBJECTS / f"t/{mercy.tenant.id}/meta").rglob("*.*"))
+
+
+def test_what_is_deleted_meanwhile_leaves_no_copy(mercy) -> None:
+    """"delete with the rights for it": a document that is being made while its study goes is not left on the disk."""
+    slices = series_of(WORTHWHILE)
+    (one,) = grown_by(mercy, slices)
+    calls = []
+
+    def delete() -> None:
+        calls.append(1)
+        if len(calls) == WORTHWHILE:
+            with mercy.scope():
+                instances_delete(actor=Actor(name="token:1"), study_uid=slices[0].StudyInstanceUID)
+
+    series_document_make(SeriesKey(*one), between=delete)
+    assert len(calls) == WORTHWHILE
+    assert not documents(mercy)
 
 
 def test_a_series_waits_until_it_is_quiet() -> None:
