@@ -20,6 +20,7 @@ import psycopg
 from supervisor.xmlrpc import SupervisorTransport
 
 from medhub.embedded import Home, postgres_command, postgres_init, postgres_user_name, redis_command
+from medhub.env import env_list
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
@@ -96,7 +97,7 @@ class Stack:
             "QUANTIFY_URL": f"http://127.0.0.1:{self.ports.quantify}",
             "QUANTIFY_DIR": str(self.home.root / "quantify"),
             "QUANTIFY_KEY": self.home.secret("quantify_key", lambda: secrets.token_urlsafe(32)),
-            "EGRESS_ALLOW": f"127.0.0.1:{self.ports.quantify}",
+            "EGRESS_ALLOW": ",".join(dict.fromkeys((*env_list("EGRESS_ALLOW", ""), f"127.0.0.1:{self.ports.quantify}"))),
         }
         return {
             **{key: value for key, value in os.environ.items() if key not in dropped},

@@ -6,6 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from medhub.embedded import Home
+from medhub.stack import Ports, Stack
 from tenants.egress import Egress, EgressFailed, EgressRefused
 
 
@@ -82,3 +84,12 @@ def test_the_checked_address_is_the_one_connected_to(server, monkeypatch) -> Non
     next(answers)
     with pytest.raises(EgressRefused):
         get("http://rebind.example:80/")
+
+
+def test_what_the_user_allows_the_house_may_reach(monkeypatch, tmp_path) -> None:
+    """"private addresses refused unless `EGRESS_ALLOW` lists the exact host:port": the demo adds its own to the user's, it takes none away."""
+    stack = Stack(home=Home(tmp_path), ports=Ports(quantify=8301))
+    monkeypatch.delenv("EGRESS_ALLOW", raising=False)
+    assert stack.child_environment()["EGRESS_ALLOW"] == "127.0.0.1:8301"
+    monkeypatch.setenv("EGRESS_ALLOW", "127.0.0.1:11113, 10.1.2.3:104,127.0.0.1:8301")
+    assert stack.child_environment()["EGRESS_ALLOW"] == "127.0.0.1:11113,10.1.2.3:104,127.0.0.1:8301"
