@@ -87,7 +87,7 @@ def test_the_checked_address_is_the_one_connected_to(server, monkeypatch) -> Non
 
 
 def test_what_the_user_allows_the_house_may_reach(monkeypatch, tmp_path) -> None:
-    """"private addresses refused unless `EGRESS_ALLOW` lists the exact host:port": the demo adds its own to the user's, it takes none away."""
+    """"private addresses refused unless `EGRESS_ALLOW` lists the exact host:port": the demo adds its own, it takes none away."""
     stack = Stack(home=Home(tmp_path), ports=Ports(quantify=8301))
     monkeypatch.delenv("EGRESS_ALLOW", raising=False)
     assert stack.child_environment()["EGRESS_ALLOW"] == "127.0.0.1:8301"
