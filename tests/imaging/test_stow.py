@@ -1,7 +1,10 @@
 """STOW-RS, the web door for bytes: the same check, the same inbox, an answer per instance (PS3.18 10.5)."""
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 from pydicom.dataset import Dataset
 
 from imaging.dicomweb.stow import GROUP
@@ -10,6 +13,7 @@ from imaging.ingest import quota_forget
 from imaging.models import Instance
 from imaging.storage import object_path
 from journal.models import AuditEvent
+from tenants.models import ApiToken
 from tests import house
 from tests.dicom_files import ct_slice, part10, shared_file
 
@@ -45,6 +49,28 @@ def test_all_some_and_none(client, mercy) -> None:
     with mercy.scope():
         assert Instance.objects.count() == 3
         assert AuditEvent.objects.filter(action="dicom.store").count() == 3
+
+
+def test_the_sender_is_as_durable_as_the_object(client, mercy) -> None:
+    """"one AuditEvent per actor, study, action and 5 minutes": written beside the bytes before the answer, a row with theirs."""
+    ds, torn = ct_slice(), part10(ct_slice())
+    began = timezone.now()
+    for _ in range(2):
+        assert post(client, mercy, body(part10(ds))).status_code == 200
+    (path, _) = sorted((inbox_root() / str(mercy.tenant.id) / "0-web").glob("*.dcm"))
+    path.write_bytes(torn[:400])  # what the index worker cannot read has its line as well
+    for _ in range(2):  # killed between the commit and the unlink, it comes again
+        kept = {path: path.read_bytes() for path in inbox_root().glob(f"{mercy.tenant.id}/0-web/*.dcm")}
+        house.index(mercy)
+        for path, content in kept.items():
+            path.write_bytes(content)
+    house.index(mercy)
+    with mercy.scope():
+        rows = list(AuditEvent.objects.filter(action="dicom.store").order_by("object_id"))
+        token = ApiToken.objects.get(tenant=mercy.tenant)
+    assert [row.object_id for row in rows] == [ds.StudyInstanceUID, "unreadable"]
+    assert {(row.actor, row.address, len(row.trace_id)) for row in rows} == {(f"token:{token.id}", "127.0.0.1", 32)}
+    assert all(began <= row.recorded_at + timedelta(milliseconds=1) <= timezone.now() for row in rows)
 
 
 def test_many_objects_wait_for_the_disk_together(client, mercy) -> None:
@@ -108,6 +134,7 @@ def test_what_came_before_the_body_broke_off_stays_and_is_audited(client, mercy)
     """A sender that dies in its second object: 400, the first is kept and has its line in the audit; sending all again is no harm."""
     first, second = part10(ct_slice()), part10(ct_slice())
     assert post(client, mercy, body(first, second)[:-200]).status_code == 400
+    house.index(mercy)
     with mercy.scope():
         assert AuditEvent.objects.filter(action="dicom.store").count() == 1
     assert post(client, mercy, body(first, second)).status_code == 200
