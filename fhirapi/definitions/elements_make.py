@@ -20,11 +20,12 @@ SCHEMA = Path(__file__).parent.parent / "fhir-r4.schema.json"
 
 # What the hub holds or answers with: the schema is cut down to these and the data types that they use. The elements of every
 # other R4 resource are kept as well, since any may be contained or stand in a Bundle.
-HELD = (
+_HELD = (
     "Patient Observation DiagnosticReport ImagingStudy MedicationRequest ServiceRequest Encounter Practitioner PractitionerRole "
     "Organization Location Endpoint Device Medication Condition AllergyIntolerance Procedure DocumentReference Binary Media Task "
     "Provenance AuditEvent Subscription Group List Consent Bundle Parameters OperationOutcome CapabilityStatement"
-).split()
+)
+HELD = _HELD.split()
 
 PROFILE = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = f"{PROFILE}structuredefinition-fhir-type"
