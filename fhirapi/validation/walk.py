@@ -165,7 +165,9 @@ def _codes(name: str) -> frozenset[str]:
 
 def _is_coded(node: dict[str, Any], kind: str, name: str) -> bool:
     """A Coding, or one Coding of a CodeableConcept, is in the value set (FHIR R4 4.1.5.1)."""
-    codings = [node] if kind == "Coding" else node.get("coding") or []
+    codings = [node] if kind == "Coding" else node.get("coding", [])
+    if not isinstance(codings, list):
+        return True  # its own issue says so
     if not codings:
         return "extension" in node  # the reason why there is no code
     allowed = codes_of(name)
