@@ -14,6 +14,7 @@ from fhirapi.validation import InvalidResourceError, Issue
 
 FHIR = "http://hl7.org/fhir"
 XHTML = "http://www.w3.org/1999/xhtml"
+XML = "http://www.w3.org/XML/1998/namespace"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 BODY_MAX = 32 * 1024 * 1024
 DEPTH_MAX = 128  # an element of XML for each object and each list member of JSON's 64
@@ -102,8 +103,8 @@ def _literal(value: Any) -> str:
     return str(value)
 
 
-def _escape(text: str) -> str:
-    return _ESCAPED.sub(lambda found: _ESCAPES[found[0]], _NO_XML.sub("\ufffd", text))
+def _escape(text: str, *, keep: str = "") -> str:
+    return _ESCAPED.sub(lambda found: found[0] if found[0] in keep else _ESCAPES[found[0]], _NO_XML.sub("\ufffd", text))
 
 
 # XML to JSON
@@ -124,7 +125,7 @@ class _Refused(Exception):
 
 
 class _Reader:
-    """Builds the tree. A div is not looked into: its bytes are taken as they stand."""
+    """Builds the tree. A div is taken as its bytes stand, or written anew where they lean on prefixes of the document."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -132,6 +133,7 @@ class _Reader:
         self.open: list[Node] = []
         self.div_depth = 0
         self.div_start = 0
+        self.div: list[str] = []
         self.parser = parser = expat.ParserCreate("UTF-8", " ")
         parser.buffer_text = True
         parser.StartElementHandler = self.start
@@ -141,11 +143,7 @@ class _Reader:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if self.div_depth or name == f"{XHTML} div":
-            if not self.div_depth:
-                self.div_start = self.parser.CurrentByteIndex
-            self.div_depth += 1
-            if self.div_depth > DEPTH_MAX:
-                raise _Refused("is nested too deep")
+            self.start_in_div(name, attributes)
             return
         namespace, _, local = name.rpartition(" ")
         if namespace != FHIR:
@@ -159,23 +157,53 @@ class _Reader:
         if len(self.open) > DEPTH_MAX:
             raise _Refused("is nested too deep")
 
+    def start_in_div(self, name: str, attributes: dict[str, str]) -> None:
+        namespace, _, local = name.rpartition(" ")
+        if namespace != XHTML:
+            raise _Refused("has an element in a narrative that is no XHTML")
+        if not self.div_depth:
+            self.div_start = self.parser.CurrentByteIndex
+            self.div = []
+            attributes = {"xmlns": XHTML} | attributes
+        self.div_depth += 1
+        if self.div_depth > DEPTH_MAX:
+            raise _Refused("is nested too deep")
+        given = (f' {key.replace(f"{XML} ", "xml:")}="{_escape(value)}"' for key, value in attributes.items())
+        self.div.append(f"<{local}{''.join(given)}>")
+
     def end(self, name: str) -> None:
         if not self.div_depth:
             self.open.pop()
             return
+        self.div.append(f"</{name.rpartition(' ')[2]}>")
         self.div_depth -= 1
         if not self.div_depth:
             if not self.open:
                 raise _Refused("has no resource at its root")
             stop = self.data.index(b">", self.parser.CurrentByteIndex) + 1
-            self.open[-1].children.append(Node("div", {}, raw=self.data[self.div_start : stop].decode()))
+            raw = self.data[self.div_start : stop].decode()
+            self.open[-1].children.append(Node("div", {}, raw=raw if _is_xhtml(raw) else "".join(self.div)))
 
     def text(self, data: str) -> None:
-        if not self.div_depth and not data.isspace():
+        if self.div_depth:
+            self.div.append(_escape(data, keep='\t\n"'))
+        elif not data.isspace():
             raise _Refused("has text where FHIR has elements only")
 
     def doctype(self, *_: object) -> None:
         raise _Refused("may not have a document type")
+
+
+def _is_xhtml(raw: str) -> bool:
+    """This source means the same standing alone: a div with a namespace of its own and no prefix from outside."""
+    names: list[str] = []
+    parser = expat.ParserCreate("UTF-8", " ")
+    parser.StartElementHandler = lambda name, attributes: names.append(name)
+    try:
+        parser.Parse(raw.encode(), True)
+    except expat.ExpatError:
+        return False
+    return raw.startswith("<div") and all(name.startswith(f"{XHTML} ") for name in names)
 
 
 def xml_read(data: bytes) -> str:

@@ -18,6 +18,7 @@ Node = dict[str, Any]
 Check = Callable[[Node, Node], bool]
 
 ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+NAME = re.compile(r"[A-Z][A-Za-z0-9_]{0,254}")
 UCUM = "http://unitsofmeasure.org"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 
@@ -328,6 +329,7 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("Bundle", "bdl-12"): _starts_with("message", "MessageHeader"),
     ("Bundle.entry", "bdl-5"): _one_of("resource", "request", "response"),
     ("Bundle.entry", "bdl-8"): lambda node, root: "/_history/" not in node.get("fullUrl", ""),
+    ("CapabilityStatement", "cpb-0"): lambda node, root: bool(NAME.fullmatch(node.get("name", "X"))),
     ("CapabilityStatement", "cpb-1"): _one_of("rest", "messaging", "document"),
     ("CapabilityStatement", "cpb-2"): _one_of("description", "software", "implementation"),
     ("CapabilityStatement", "cpb-3"): lambda node, root: (
