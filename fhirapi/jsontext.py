@@ -58,6 +58,8 @@ def json_load(data: bytes) -> Any:
     # Most bodies have fewer brackets than may be nested.
     if text.count("{") + text.count("[") > DEPTH_MAX and _is_deeper(tree, DEPTH_MAX):
         raise InvalidJsonError(f"The body is nested deeper than {DEPTH_MAX} levels.")
+    if "\\u" in text:  # only an escape can hide what cannot be written again
+        json_dump(tree)
     return tree
 
 

@@ -12,6 +12,7 @@ from django.http import Http404
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
+from fhirapi.jsontext import InvalidJsonError
 from fhirapi.store import ResourceGoneError, StoreConflictError
 from fhirapi.validation import InvalidResourceError
 
@@ -27,6 +28,7 @@ ISSUES = {
     406: ("not-supported", "Only application/fhir+json of FHIR 4.0 is served."),
     409: ("conflict", "The resource changed at the same time; try again."),
     410: ("deleted", "The resource was deleted."),
+    412: ("conflict", "A precondition of the request does not hold."),
     413: ("too-long", "The request is too large."),
     415: ("not-supported", "This content type is not read here."),
     422: ("processing", "The resource is not valid."),
@@ -40,6 +42,7 @@ STATUS_OF: dict[type[Exception], int] = {
     StoreConflictError: 409,
     ResourceGoneError: 410,
     InvalidResourceError: 422,
+    InvalidJsonError: 400,
 }
 
 
