@@ -68,8 +68,11 @@ def resource_of(tree: Any, *, rtype: str) -> dict[str, Any]:
     return tree
 
 
-def raw_binary(data: bytes, media: str) -> dict[str, Any]:
+def raw_binary(request: Request, data: bytes) -> dict[str, Any]:
     """Bytes of any type as the resource that holds them (FHIR R4 2.44.2)."""
+    media = " ".join(request.META.get("CONTENT_TYPE", "").split())
+    if not data:
+        raise FhirError(400, "The request has no body.", code="required")
     return {"resourceType": "Binary", "contentType": media, "data": base64.b64encode(data).decode()}
 
 

@@ -48,7 +48,7 @@ class ResourceView(WriteView, ReadView):
     def put(self, request: Request, slug: str, rtype: str, fhir_id: str) -> Response:
         writable_check(rtype)
         change = Change(
-            rtype=rtype, fhir_id=fhir_id, resource=body_resource(request, rtype), version=if_match(request),
+            rtype=rtype, fhir_id=fhir_id, resource=body_resource(request, rtype, fhir_id=fhir_id), version=if_match(request),
             is_absent=is_absent_wanted(request),
         )  # fmt: skip
         return self.answer_done(request, slug, self.settled(lambda: self.write(change)))
@@ -154,10 +154,12 @@ def criteria_of(request: Request, rtype: str) -> Criteria:
     return criteria_make(rtype=rtype, pairs=pairs)
 
 
-def body_resource(request: Request, rtype: str) -> Resource:
+def body_resource(request: Request, rtype: str, *, fhir_id: str = "") -> Resource:
+    """The resource of a body. Bytes that are no FHIR become the Binary of the address."""
     media = media_of(request)
     if rtype == "Binary" and media not in JSON_TYPES | XML_TYPES:
-        return raw_binary(body_read(request, limit=settings.MEDHUB_FHIR_RESOURCE_BYTES), media)
+        binary = raw_binary(request, body_read(request, limit=settings.MEDHUB_FHIR_RESOURCE_BYTES))
+        return binary | ({"id": fhir_id} if fhir_id else {})
     return resource_of(tree_read(request), rtype=rtype)
 
 
