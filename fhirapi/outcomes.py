@@ -4,6 +4,7 @@ Texts are ours and fixed; a value from a request or a resource never enters one.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from rest_framework.response import Response
 
 from fhirapi.jsontext import InvalidJsonError
 from fhirapi.store import ResourceGoneError, StoreConflictError
-from fhirapi.validation import InvalidResourceError
+from fhirapi.validation import InvalidResourceError, Issue
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +42,19 @@ STATUS_OF: dict[type[Exception], int] = {
     SuspiciousOperation: 400,
     StoreConflictError: 409,
     ResourceGoneError: 410,
-    InvalidResourceError: 422,
     InvalidJsonError: 400,
 }
 
 
 class FhirError(Exception):
-    """An anticipated refusal: status, and a sentence of ours that may name parameters but no values."""
+    """An anticipated refusal: status, and a sentence of ours that may name parameters but no values, or several with places."""
 
-    def __init__(self, status: int, diagnostics: str = "", *, code: str = "") -> None:
+    def __init__(self, status: int, diagnostics: str = "", *, code: str = "", issues: Sequence[Issue] = ()) -> None:
         super().__init__(diagnostics)
         self.status = status
         self.code = code or ISSUES[status][0]
         self.diagnostics = diagnostics or ISSUES[status][1]
+        self.issues = tuple(issues) or (Issue(severity="error", code=self.code, diagnostics=self.diagnostics),)
 
 
 def outcome(*, severity: str, code: str, diagnostics: str) -> dict[str, Any]:
@@ -64,11 +65,16 @@ def outcome(*, severity: str, code: str, diagnostics: str) -> dict[str, Any]:
     }
 
 
+def outcome_of(*, issues: Sequence[Issue]) -> dict[str, Any]:
+    """An OperationOutcome with an issue for each problem, and where it stands (FHIR R4 2.28)."""
+    return {"resourceType": "OperationOutcome", "issue": [issue.to_fhir() for issue in issues]}
+
+
 def outcome_response(error: Exception, context: dict[str, Any]) -> Response:
     """Any exception of a view as the answer the caller gets. DRF's exception handler for all FHIR views."""
     found = _fhir_error(error)
     response = Response(
-        orjson.dumps(outcome(severity="error", code=found.code, diagnostics=found.diagnostics)),
+        orjson.dumps(outcome_of(issues=found.issues)),
         status=found.status,
         headers=_headers(error),
     )
@@ -84,10 +90,19 @@ def _fhir_error(error: Exception) -> FhirError:
         return error
     if isinstance(error, APIException):
         return FhirError(error.status_code if error.status_code in ISSUES else 500)
+    if isinstance(error, InvalidResourceError):
+        return _invalid(error)
     for kind, status in STATUS_OF.items():
         if isinstance(error, kind):
             return FhirError(status)
     return FhirError(500)
+
+
+def _invalid(error: InvalidResourceError) -> FhirError:
+    """422 for a resource that breaks FHIR's rules, 400 or 413 for a body that is no resource at all (FHIR R4 3.1.0.1.5)."""
+    if not error.is_unreadable:
+        return FhirError(422, issues=error.issues)
+    return FhirError(413 if error.issues[0].code == "too-long" else 400, issues=error.issues)
 
 
 def _headers(error: Exception) -> dict[str, str]:

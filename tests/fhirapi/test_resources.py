@@ -5,6 +5,7 @@ import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 from xml.etree import ElementTree
@@ -13,15 +14,17 @@ from zoneinfo import ZoneInfo
 import fastjsonschema
 import pytest
 
+import fhirapi
 from ai.contract import Algorithm, Note
 from fhirapi.projections import report_resources
 from fhirapi.registry import TYPES
 from fhirapi.resources import imaging_study, patient
 from fhirapi.resources.parts import number
 from fhirapi.sources import HospitalRow, PatientRow, ReportRow, SeriesRow, StudyRow, report_content
-from fhirapi.validation import SCHEMA, resource_check
+from fhirapi.validation import resource_check
 from tests.fhirapi.conftest import LUNG, TEST_DOUBLE, content_make, measurement, uid_new
 
+SCHEMA = Path(fhirapi.__file__).with_name("fhir-r4.schema.json")
 HOSPITAL = HospitalRow(uuid=UUID("6f1c8f0e-3f0a-4d0e-9a51-0c8f6d0b7a11"), zone=ZoneInfo("America/Chicago"))
 NOTICE = "AI-generated, preliminary, not a medical device"
 
