@@ -13,7 +13,9 @@ import orjson
 from django.db import connection
 from django.utils import timezone
 
-from fhirapi.index import Indexed, hash64, resource_index
+from fhirapi.hashes import hash64
+from fhirapi.index import Indexed, resource_index
+from fhirapi.postings import index_replace
 from fhirapi.registry import NAMES, TYPES
 from fhirapi.validation import resource_check
 from journal.wall.ids import id_new
@@ -187,11 +189,11 @@ def _write(drafts: dict[Key, _Draft], rows: dict[Key, _Row]) -> None:
         _insert(created, now)
     if changed:
         _history_keep([draft.rid for draft in changed])
-    if touched := changed + reindexed:
+    touched = changed + reindexed
+    if touched:
         _update(changed, reindexed, now)
-        _refs_drop([draft.rid for draft in touched])
-    _postings_replace(created + touched, rows)
-    _refs_add(created + touched)
+    old = {row.rid: row for row in (rows[draft.key] for draft in touched)}
+    index_replace(new={draft.rid: draft.index for draft in created + touched}, old=old)
 
 
 def _insert(drafts: list[_Draft], now: datetime) -> None:
@@ -241,51 +243,6 @@ def _history_keep(rids: list[int]) -> None:
             "WHERE tenant_id = %s AND rid = ANY(%s)",
             [tenant_id_current(), rids],
         )
-
-
-def _postings_replace(drafts: list[_Draft], rows: dict[Key, _Row]) -> None:
-    """Postings by difference: what went is deleted, what came is inserted, the rest is not touched."""
-    gone, come = set(), set()
-    for draft in drafts:
-        new = {(token, draft.index.sort_date, draft.rid) for token in draft.index.tokens}
-        row = rows.get(draft.key)
-        old = {(token, row.sort_date, row.rid) for token in row.tokens} if row else set()
-        gone |= old - new
-        come |= new - old
-    tenant_id = tenant_id_current()
-    with connection.cursor() as cursor:
-        if gone:
-            cursor.execute(
-                "DELETE FROM fhir_posting p USING unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS g(hv, sort_date, rid) "
-                "WHERE p.tenant_id = %s AND p.hv = g.hv AND p.sort_date = g.sort_date AND p.rid = g.rid",
-                [*_columns(gone), tenant_id],
-            )
-        if come:
-            cursor.execute(
-                "INSERT INTO fhir_posting (tenant_id, hv, sort_date, rid) SELECT %s, * "
-                "FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[])",
-                [tenant_id, *_columns(come)],
-            )
-
-
-def _refs_drop(rids: list[int]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM fhir_ref WHERE tenant_id = %s AND rid = ANY(%s)", [tenant_id_current(), rids])
-
-
-def _refs_add(drafts: list[_Draft]) -> None:
-    refs = [(draft.rid, *ref) for draft in drafts for ref in draft.index.refs]
-    if refs:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO fhir_ref (tenant_id, rid, param, target_type, target_id) SELECT %s, * "
-                "FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::text[])",
-                [tenant_id_current(), *_columns(refs)],
-            )
-
-
-def _columns(rows: Any) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _array(numbers: Sequence[int]) -> str:
