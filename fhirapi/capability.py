@@ -33,7 +33,7 @@ def capability_statement(*, base: str, formats: Sequence[str]) -> dict[str, Any]
                 "mode": "server",
                 "documentation": CHECKED,
                 "security": {"description": SECURITY},
-                "resource": [_resource(rtype) for rtype in TYPES.values()],
+                "resource": [_resource(rtype, base) for rtype in TYPES.values()],
                 "interaction": [{"code": code} for code in SYSTEM],
             }
         ],
@@ -44,8 +44,12 @@ def includes(rtype: ResourceType) -> list[str]:
     return [f"{rtype.name}:{param.name}" for param in rtype.params if param.kind == "reference"]
 
 
-def _resource(rtype: ResourceType) -> dict[str, Any]:
-    own = [(param.name, param.kind, param.definition) for param in rtype.params]
+def _resource(rtype: ResourceType, base: str) -> dict[str, Any]:
+    # A definition of our own is published here, an official one at HL7.
+    own = [
+        (param.name, param.kind, param.definition if "://" in param.definition else f"{base}/{param.definition}")
+        for param in rtype.params
+    ]
     codes = interactions(rtype.name)
     found: dict[str, Any] = {
         "type": rtype.name,

@@ -35,6 +35,7 @@ ISSUES = {
     422: ("processing", "The resource is not valid."),
     429: ("throttled", "Too many requests; wait as long as Retry-After says."),
     500: ("exception", "The request failed here; the operator has been told."),
+    504: ("too-costly", "The search takes too long; narrow it, or ask without _total or _sort."),
 }
 STATUS_OF: dict[type[Exception], int] = {
     Http404: 404,

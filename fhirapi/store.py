@@ -12,8 +12,10 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from fhirapi.index import Indexed, hash64, resource_index
+from fhirapi.hashes import hash64
+from fhirapi.index import Indexed, resource_index
 from fhirapi.jsontext import json_canonical, json_dump
+from fhirapi.postings import index_replace
 from fhirapi.registry import NAMES, TYPES
 from fhirapi.validation import resource_check
 from journal.wall.ids import id_new
@@ -31,6 +33,9 @@ class StoreConflictError(Exception):
 
 class ResourceGoneError(Exception):
     """The resource was here and was deleted."""
+
+
+NOTHING = Indexed()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,12 +239,11 @@ def drafts_write(*, drafts: Sequence[Draft], rows: dict[Key, Row], graves: dict[
         _insert(created, texts, now)
     if changed:
         _history_keep([draft.rid for draft in changed])
-    if touched := changed + reindexed:
+    touched = changed + reindexed
+    if touched:
         _update(changed, reindexed, texts, now)
-        _refs_drop([draft.rid for draft in touched])
-    if found := created + touched:
-        _postings_replace(found, rows)
-        _refs_add(found)
+    old = {row.rid: row for row in (rows[draft.key] for draft in touched)}
+    index_replace(new={draft.rid: draft.index for draft in created + touched}, old=old)
     return Written(at=now, texts=texts)
 
 
@@ -248,7 +252,6 @@ def rows_delete(*, rows: dict[Key, Row]) -> datetime:
     now, tenant_id = _now(), tenant_id_current()
     rids = [row.rid for row in rows.values()]
     _history_keep(rids)
-    postings = [(token, row.sort_date, row.rid) for row in rows.values() for token in row.tokens]
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO fhir_history (tenant_id, rtype, fhir_id, version, at, method, content, writer) "
@@ -266,8 +269,7 @@ def rows_delete(*, rows: dict[Key, Row]) -> datetime:
         )
         if cursor.rowcount != len(rids):
             raise StoreConflictError
-    _refs_drop(rids)
-    _postings_drop(postings)
+    index_replace(new=dict.fromkeys(rids, NOTHING), old={row.rid: row for row in rows.values()})
     return now
 
 
@@ -326,55 +328,6 @@ def _history_keep(rids: list[int]) -> None:
             "WHERE tenant_id = %s AND rid = ANY(%s)",
             [tenant_id_current(), rids],
         )
-
-
-def _postings_replace(drafts: list[Draft], rows: dict[Key, Row]) -> None:
-    """Postings by difference: what went is deleted, what came is inserted, the rest is not touched."""
-    gone, come = set(), set()
-    for draft in drafts:
-        new = {(token, draft.index.sort_date, draft.rid) for token in draft.index.tokens}
-        row = rows.get(draft.key)
-        old = {(token, row.sort_date, row.rid) for token in row.tokens} if row else set()
-        gone |= old - new
-        come |= new - old
-    _postings_drop(list(gone))
-    if come:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO fhir_posting (tenant_id, hv, sort_date, rid) SELECT %s, * "
-                "FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[])",
-                [tenant_id_current(), *_columns(come)],
-            )
-
-
-def _postings_drop(postings: Sequence[tuple[int, datetime, int]]) -> None:
-    if postings:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "DELETE FROM fhir_posting p USING unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS g(hv, sort_date, rid) "
-                "WHERE p.tenant_id = %s AND p.hv = g.hv AND p.sort_date = g.sort_date AND p.rid = g.rid",
-                [*_columns(postings), tenant_id_current()],
-            )
-
-
-def _refs_drop(rids: list[int]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM fhir_ref WHERE tenant_id = %s AND rid = ANY(%s)", [tenant_id_current(), rids])
-
-
-def _refs_add(drafts: list[Draft]) -> None:
-    refs = [(draft.rid, *ref) for draft in drafts for ref in draft.index.refs]
-    if refs:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO fhir_ref (tenant_id, rid, param, target_type, target_id) SELECT %s, * "
-                "FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::text[])",
-                [tenant_id_current(), *_columns(refs)],
-            )
-
-
-def _columns(rows: Any) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _array(numbers: Sequence[int]) -> str:

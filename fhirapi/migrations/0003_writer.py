@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fhirapi", "0001_store")]
+    dependencies = [("fhirapi", "0002_search")]
     operations = [
         migrations.RunSQL(
             sql=[

@@ -19,6 +19,7 @@ from fhirapi.views.base import WritingView, base_url
 from fhirapi.views.bodies import preference, resource_of, tree_read
 from fhirapi.views.dispatch import entry_dispatch
 from fhirapi.views.formats import FHIR_JSON
+from fhirapi.views.search import SystemSearchView
 from fhirapi.writes import Done
 from journal.audit import audit_facts_append
 from tenants.permissions import is_allowed
@@ -102,6 +103,12 @@ class BundleView(WritingView):
         if response.status_code >= 400:
             raise EntryRefusedError(entry.position, FhirError(response.status_code if response.status_code < 500 else 500))
         return _dispatched(response, is_full=True)
+
+
+class SystemView(BundleView, SystemSearchView):
+    """[base]: bundles by POST, a search over all types by GET."""
+
+    capabilities = SystemSearchView.capabilities
 
 
 def _is_full(request: Request, entry: Entry) -> bool:

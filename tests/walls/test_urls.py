@@ -93,9 +93,11 @@ MACHINES = {
     "wado-uri": ("GET", (), "dicom.read"),
     "dicomweb": ("OPTIONS", (), "dicom.read"),
     "fhir-read": ("GET", ("rtype", "fhir_id"), "fhir.read"),
+    "fhir-system": ("GET", (), "fhir.read"),
+    "fhir-system-form": ("POST", (), "fhir.read"),
+    "fhir-compartment": ("GET", ("patient", "rtype"), "fhir.read"),
     "fhir-search": ("GET", ("rtype",), "fhir.read"),
     "fhir-search-form": ("POST", ("rtype",), "fhir.read"),
-    "fhir-base": ("POST", (), "fhir.read"),  # a bundle of reads; each entry that writes needs fhir.write as well
     "fhir-history": ("GET", (), "fhir.read"),
     "fhir-history-type": ("GET", ("rtype",), "fhir.read"),
     "fhir-history-instance": ("GET", ("rtype", "fhir_id"), "fhir.read"),
@@ -170,7 +172,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         instance_uid = Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
     values = {
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
-        "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
+        "rtype": "ImagingStudy", "patient": str(found.uuid), "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
         "certificate_id": certificate.id, "series_uid": series.series_uid, "instance_uid": instance_uid, "numbers": "1",
         "path": "7FE00010", "tag_id": tag.id, "version": 1,
