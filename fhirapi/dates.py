@@ -1,12 +1,18 @@
-"""Date search values as half-open ranges (FHIR R4 3.1.1.4.7), over the instant that a resource was last updated."""
+"""Date search values as half-open ranges (FHIR R4 3.1.1.4.7), and the conditions that their prefixes make of them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from django.utils import timezone
+
+from fhirapi.hashes import branch_number
+from fhirapi.index_values import LOCAL
 from fhirapi.outcomes import FhirError
+from fhirapi.periods import NO_DATE, NO_END
 from fhirapi.registry import PREFIXES
+from fhirapi.search_terms import Rows
 
 Zone = Callable[[], ZoneInfo]  # asked only when a value names no offset of its own
 Condition = tuple[str, tuple[datetime, ...]]
@@ -16,23 +22,68 @@ DATE = re.compile(
     r"(:(?P<second>\d{2})(\.(?P<fraction>\d{1,6})\d*)?)?(?P<offset>Z|[+-]\d{2}:\d{2})?)?)?)?"
 )
 CONDITIONS = {
-    "eq": "(r.last_updated >= %s AND r.last_updated < %s)",
-    "ne": "(r.last_updated < %s OR r.last_updated >= %s)",
-    "gt": "r.last_updated >= %s",
-    "sa": "r.last_updated >= %s",
-    "ge": "r.last_updated >= %s",
-    "lt": "r.last_updated < %s",
-    "eb": "r.last_updated < %s",
-    "le": "r.last_updated < %s",
+    "eq": "({r}.last_updated >= %s AND {r}.last_updated < %s)",
+    "ne": "({r}.last_updated < %s OR {r}.last_updated >= %s)",
+    "gt": "{r}.last_updated >= %s",
+    "sa": "{r}.last_updated >= %s",
+    "ge": "{r}.last_updated >= %s",
+    "lt": "{r}.last_updated < %s",
+    "eb": "{r}.last_updated < %s",
+    "le": "{r}.last_updated < %s",
+    "ap": "({r}.last_updated >= %s AND {r}.last_updated < %s)",
+}
+# The same over rows of fhir_date, which cover [lo, hi). `eq` is containment; the others as 3.1.1.4.7 has them.
+ROW_CONDITIONS = {
+    "eq": ("x.lo >= %s AND x.hi <= %s", "ab"),
+    "ne": ("(x.lo < %s OR x.hi > %s)", "ab"),
+    "gt": ("x.hi > %s", "b"),
+    "ge": ("(x.hi > %s OR x.lo >= %s)", "ba"),
+    "lt": ("x.lo < %s", "a"),
+    "le": ("(x.lo < %s OR x.hi <= %s)", "ab"),
+    "sa": ("x.lo >= %s", "b"),
+    "eb": ("x.hi <= %s", "a"),
+    "ap": ("x.lo < %s AND x.hi > %s", "ba"),
 }
 
 
 def updated_condition(*, value: str, zone: Zone) -> Condition:
-    """`_lastUpdated=<prefix><date>` as SQL over r.last_updated. Raises FhirError 400 for no date."""
-    prefix = value[:2] if value[:2] in PREFIXES else "eq"
-    low, high = date_range(text=value.removeprefix(prefix), zone=zone)
-    bounds = {"eq": (low, high), "ne": (low, high), "gt": (high,), "sa": (high,), "le": (high,)}
+    """`_lastUpdated=<prefix><date>` as SQL over {r}.last_updated. Raises FhirError 400 for no date."""
+    prefix, text = _prefix_split(value)
+    low, high = date_range(text=text, zone=zone)
+    if prefix == "ap":
+        low, high = _widened(low, high)
+    bounds = {"eq": (low, high), "ne": (low, high), "ap": (low, high), "gt": (high,), "sa": (high,), "le": (high,)}
     return CONDITIONS[prefix], bounds.get(prefix, (low,))
+
+
+def date_rows(*, keys: Sequence[str], values: Sequence[str], zone: Zone) -> Rows:
+    """A date parameter over its branches, whether their values have an offset or are days of the hospital."""
+    numbers, locals_ = [branch_number(key) for key in keys], [branch_number(key + LOCAL) for key in keys]
+    options, bound = [], []
+    for value in values:
+        prefix, text = _prefix_split(value)
+        low, high = date_range(text=text, zone=zone)
+        ranges = [(low, high), tuple(moment.astimezone(zone()).replace(tzinfo=UTC) for moment in (low, high))]
+        condition, letters = ROW_CONDITIONS[prefix]
+        for low, high in [_widened(*one) for one in ranges] if prefix == "ap" else ranges:
+            bound.append([{"a": low, "b": high}[letter] for letter in letters])
+        options.append(condition)
+    # One OR list for values with an offset, one for those without.
+    text = " OR ".join(f"(x.param = ANY(%s) AND ({' OR '.join(options)}))" for _ in range(2))
+    sides = [(numbers, bound[0::2]), (locals_, bound[1::2])]
+    found = [part for numbers, bounds in sides for part in (numbers, *(moment for one in bounds for moment in one))]
+    return Rows("fhir_date", f"({text})", tuple(found))
+
+
+def _prefix_split(value: str) -> tuple[str, str]:
+    prefix = value[:2] if value[:2] in PREFIXES else "eq"
+    return prefix, value.removeprefix(prefix)
+
+
+def _widened(low: datetime, high: datetime) -> tuple[datetime, datetime]:
+    """`ap`: a tenth of the way between now and the value, on both sides (FHIR R4 3.1.1.4.6)."""
+    width = abs(timezone.now() - low) / 10
+    return max(low, NO_DATE + width) - width, min(high, NO_END - width) + width
 
 
 def date_range(*, text: str, zone: Zone) -> tuple[datetime, datetime]:

@@ -13,6 +13,7 @@ from django.http import Http404
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
+from fhirapi.jsontext import InvalidJsonError
 from fhirapi.store import ResourceGoneError, StoreConflictError
 from fhirapi.validation import InvalidResourceError, Issue
 
@@ -28,11 +29,13 @@ ISSUES = {
     406: ("not-supported", "Only application/fhir+json of FHIR 4.0 is served."),
     409: ("conflict", "The resource changed at the same time; try again."),
     410: ("deleted", "The resource was deleted."),
+    412: ("conflict", "A precondition of the request does not hold."),
     413: ("too-long", "The request is too large."),
     415: ("not-supported", "This content type is not read here."),
     422: ("processing", "The resource is not valid."),
     429: ("throttled", "Too many requests; wait as long as Retry-After says."),
     500: ("exception", "The request failed here; the operator has been told."),
+    504: ("too-costly", "The search takes too long; narrow it, or ask without _total or _sort."),
 }
 STATUS_OF: dict[type[Exception], int] = {
     Http404: 404,
@@ -40,6 +43,7 @@ STATUS_OF: dict[type[Exception], int] = {
     SuspiciousOperation: 400,
     StoreConflictError: 409,
     ResourceGoneError: 410,
+    InvalidJsonError: 400,
 }
 
 

@@ -1,148 +1,118 @@
-"""What we hold and how it is found: one entry per resource type, one line per search parameter.
+"""What we hold and how it is found: the resource types with HL7's official search parameters (fhirapi/definitions).
 
 Indexing, search, the CapabilityStatement and docs/conformance/fhir.md all follow this list.
 """
 
+import json
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 HL7 = "http://hl7.org/fhir"
 BY_PARAMETER = f"{HL7}/SearchParameter"
+DEFINITIONS = Path(__file__).with_name("definitions")
 
 # How few resources one value usually finds. A search drives from the lowest rank and filters by the rest.
 ONE, FEW, SOME, MANY = range(4)
+KIND_RANKS = {"reference": FEW, "token": MANY}
+RANKS = {"identifier": ONE, "result": ONE, "target": ONE, "code": SOME, "performer": MANY, "device": MANY, "agent": MANY}
+# The parameter whose date a type's resources are ordered by where no order is asked for.
+MAIN_DATES = {
+    "ImagingStudy": "started", "DiagnosticReport": "date", "Observation": "date", "Provenance": "recorded", "Encounter": "date",
+    "MedicationRequest": "authoredon", "ServiceRequest": "authored", "Condition": "recorded-date", "AllergyIntolerance": "date",
+    "Procedure": "date", "DocumentReference": "date", "Media": "created", "Task": "authored-on", "AuditEvent": "date",
+    "List": "date", "Consent": "date", "Bundle": "timestamp",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """One kind of value that a resource is found by. `key` is the branch of a search expression that it stands for."""
+
+    key: str
+    kind: str  # of search: token, reference, string, date, quantity, uri, special, pair
+    ftype: str
+    system: str = ""  # of a bare code, from its required binding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Param:
-    """A search parameter: where its values stand in the resource, and the official definition it follows."""
+    """A search parameter: the branches that its values stand in, and the official definition it follows."""
 
     name: str
-    kind: str  # token or reference, as in FHIR's SearchParamType
-    path: tuple[str, ...]
+    kind: str  # as in FHIR's SearchParamType
     definition: str
-    rank: int
-    system: str = ""  # of a bare code, from its required binding
+    keys: tuple[str, ...]
+    rank: int = MANY
+    system: str = ""  # where all its values are bare codes of this system
     targets: tuple[str, ...] = ()
-
-    @property
-    def is_identifier(self) -> bool:
-        return self.path[-1] == "identifier"
-
-    @property
-    def is_patient(self) -> bool:
-        """Answered by the compartment column: exact, not by a hash, since a wrong patient is the worst answer."""
-        return self.targets == ("Patient",)
+    components: tuple[str, ...] = ()  # of a composite: names of parameters
+    is_patient: bool = False  # answered by the compartment column: exact, since a wrong patient is the worst answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceType:
-    """`number` is what rows hold: never change or reuse one. `date` is the element that the default order follows."""
+    """`number` is what rows hold: never change or reuse one. `date` is the parameter that the default order follows."""
 
     name: str
     number: int
     params: tuple[Param, ...]
+    leaves: tuple[Leaf, ...] = ()
     date: str = ""
+    compartment: tuple[str, ...] = ()  # parameters that put a resource into a patient's compartment
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, Param]:
         return {param.name: param for param in self.params}
 
+    @cached_property
+    def systems(self) -> dict[str, str]:
+        """Branch -> the system that its bare codes imply."""
+        return {leaf.key: leaf.system for leaf in self.leaves if leaf.ftype == "code" and leaf.system}
 
-def _token(name: str, definition: str, *, path: str = "", rank: int = MANY, system: str = "") -> Param:
-    return Param(
-        name=name, kind="token", path=tuple((path or name).split(".")), definition=f"{BY_PARAMETER}/{definition}",
-        rank=rank, system=system,
+    @cached_property
+    def identifiers(self) -> frozenset[str]:
+        return frozenset(leaf.key for leaf in self.leaves if leaf.ftype == "Identifier")
+
+    @cached_property
+    def patient_key(self) -> str:
+        """The branch that the compartment column holds."""
+        return next((param.keys[0] for param in self.params if param.is_patient), "")
+
+    @cached_property
+    def date_keys(self) -> tuple[str, ...]:
+        return self.by_name[self.date].keys if self.date else ()
+
+
+def _type(name: str, number: int, found: dict[str, Any], compartment: list[str]) -> ResourceType:
+    leaves = tuple(Leaf(**dict(zip(("key", "kind", "ftype", "system"), row, strict=False))) for row in found["leaves"])
+    return ResourceType(
+        name=name, number=number, leaves=leaves, date=MAIN_DATES.get(name, ""), compartment=tuple(compartment),
+        params=tuple(_param(entry, leaves) for entry in found["params"]),
     )  # fmt: skip
 
 
-def _reference(name: str, definition: str, *targets: str, path: str, rank: int = FEW) -> Param:
+def _param(entry: dict[str, Any], leaves: tuple[Leaf, ...]) -> Param:
+    mine = [leaf for leaf in leaves if leaf.key in entry["keys"]]
+    systems = {leaf.system if leaf.ftype == "code" else "" for leaf in mine}
     return Param(
-        name=name, kind="reference", path=tuple(path.split(".")), definition=f"{BY_PARAMETER}/{definition}",
-        rank=rank, targets=targets,
+        name=entry["name"], kind=entry["kind"], definition=entry["definition"], keys=tuple(entry["keys"]),
+        rank=RANKS.get(entry["name"], KIND_RANKS.get(entry["kind"], SOME)), system=systems.pop() if len(systems) == 1 else "",
+        targets=tuple(entry.get("targets", ())), components=tuple(entry.get("components", ())),
+        is_patient=entry.get("isSingle", False),
     )  # fmt: skip
 
 
-def _patient() -> Param:
-    return _reference("patient", "clinical-patient", "Patient", path="subject")
-
-
+_NUMBERS: dict[str, int] = json.loads((DEFINITIONS / "types.json").read_text(encoding="utf-8"))
+_DATA = json.loads((DEFINITIONS / "parameters.json").read_text(encoding="utf-8"))
 TYPES: dict[str, ResourceType] = {
-    entry.name: entry
-    for entry in (
-        ResourceType(
-            name="Patient",
-            number=1,
-            params=(_token("identifier", "Patient-identifier", rank=ONE),),
-        ),
-        ResourceType(
-            name="ImagingStudy",
-            number=2,
-            date="started",
-            params=(
-                _token("identifier", "clinical-identifier", rank=ONE),
-                _patient(),
-                _reference("subject", "ImagingStudy-subject", "Patient", path="subject"),
-                _token("status", "ImagingStudy-status", system=f"{HL7}/imagingstudy-status"),
-                # R4 means the modality of a series, not the study's list.
-                _token("modality", "ImagingStudy-modality", path="series.modality"),
-            ),
-        ),
-        ResourceType(
-            name="DiagnosticReport",
-            number=3,
-            date="effectiveDateTime",
-            params=(
-                _token("identifier", "clinical-identifier", rank=ONE),
-                _patient(),
-                _reference("subject", "DiagnosticReport-subject", "Patient", path="subject"),
-                _token("status", "DiagnosticReport-status", system=f"{HL7}/diagnostic-report-status"),
-                _token("category", "DiagnosticReport-category"),
-                _token("code", "clinical-code", rank=SOME),
-                _reference("result", "DiagnosticReport-result", "Observation", path="result", rank=ONE),
-                _reference("performer", "DiagnosticReport-performer", "Organization", path="performer", rank=MANY),
-            ),
-        ),
-        ResourceType(
-            name="Observation",
-            number=4,
-            date="effectiveDateTime",
-            params=(
-                _token("identifier", "clinical-identifier", rank=ONE),
-                _patient(),
-                _reference("subject", "Observation-subject", "Patient", path="subject"),
-                _token("status", "Observation-status", system=f"{HL7}/observation-status"),
-                _token("category", "Observation-category"),
-                _token("code", "clinical-code", rank=SOME),
-                _reference("part-of", "Observation-part-of", "ImagingStudy", path="partOf"),
-                _reference("derived-from", "Observation-derived-from", "ImagingStudy", path="derivedFrom"),
-                _reference("device", "Observation-device", "Device", path="device", rank=MANY),
-                _reference("performer", "Observation-performer", "Organization", path="performer", rank=MANY),
-            ),
-        ),
-        ResourceType(
-            name="Device",
-            number=5,
-            params=(
-                _token("identifier", "Device-identifier", rank=ONE),
-                _token("status", "Device-status", system=f"{HL7}/device-status"),
-            ),
-        ),
-        ResourceType(
-            name="Organization",
-            number=6,
-            params=(_token("identifier", "Organization-identifier", rank=ONE),),
-        ),
-        ResourceType(
-            name="Provenance",
-            number=7,
-            date="recorded",
-            params=(
-                _reference("target", "Provenance-target", "DiagnosticReport", "Observation", path="target", rank=ONE),
-                _reference("agent", "Provenance-agent", "Device", path="agent.who", rank=MANY),
-                _reference("entity", "Provenance-entity", "ImagingStudy", path="entity.what"),
-            ),
-        ),
-    )
+    name: _type(name, number, _DATA["types"][name], _DATA["compartment"].get(name, [])) for name, number in _NUMBERS.items()
+}
+# What `:in` knows: value set -> (system, code) of its codes. Those of required bindings; LOINC and SNOMED CT are not held.
+VALUE_SETS: dict[str, tuple[tuple[str, str], ...]] = {
+    url: tuple((system, code) for system, codes in systems.items() for code in codes)
+    for url, systems in _DATA["valueSets"].items()
 }
 NAMES = {entry.number: entry.name for entry in TYPES.values()}
 
@@ -150,6 +120,6 @@ COMMON = (  # every type has these; (name, kind, definition)
     ("_id", "token", f"{BY_PARAMETER}/Resource-id"),
     ("_lastUpdated", "date", f"{BY_PARAMETER}/Resource-lastUpdated"),
 )
-PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb")
+PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
 SORTS = ("_lastUpdated", "-_lastUpdated")
 COUNT_DEFAULT, COUNT_MAX, OR_MAX = 50, 500, 50

@@ -1,46 +1,41 @@
-"""Search over the store: one statement for a page, one for its includes, one for a count. Views call it with a parsed Query.
+"""Search over the store: one statement for a page, one where the driver is in doubt, one for a total. Views call it with a Query.
 
-It drives from the rarest condition's ordered list and filters by the rest; keyset paging, so no page shifts under inserts.
+It starts from the rarest condition and filters by the rest. Common tokens are walked in the order of their list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection
 
+from fhirapi.outcomes import FhirError
 from fhirapi.registry import NAMES, ONE, TYPES
+from fhirapi.search_include import Include, included
+from fhirapi.search_sort import NEWEST, Position, Sort, after, order_by
+from fhirapi.search_terms import All, Patients, Sql, Term, Tokens, conjunction, sql_join
 from fhirapi.store import Document
 from journal.wall.scope import tenant_id_current
 
-LONG = 2000  # postings; a list this long is common
-Position = tuple[datetime, int]  # (order key, rid) of a page's last match
-
-
-@dataclass(frozen=True, kw_only=True)
-class Term:
-    """One token or reference parameter: any of its hashes. `needles` are texts of which the content must hold one."""
-
-    hashes: tuple[int, ...]
-    needles: tuple[str, ...]
-    rank: int
+LONG = 5000  # resources; what finds so many is common
+LISTS_MAX = 8  # that one statement walks side by side
+NOWHERE = 0  # no hash: what nothing is found by
+TIMEOUT_MS = 5000
+CANCELED = "57014"  # SQLSTATE query_canceled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A search, understood. Lists of tuples are ANDs of ORs."""
+    """A search, understood: all terms must be met. `rtypes` is more than one only in a search of the whole system."""
 
-    rtype: str
-    ids: tuple[tuple[str, ...], ...] = ()
+    rtypes: tuple[str, ...]
     terms: tuple[Term, ...] = ()
-    patients: tuple[tuple[str, ...], ...] = ()
-    updated: tuple[tuple[str, tuple[datetime, ...]], ...] = ()  # SQL over r.last_updated, with its values
-    includes: tuple[tuple[str, str], ...] = ()  # (path of a reference, type of its target)
-    is_by_update: bool = False
-    is_descending: bool = True
+    includes: tuple[Include, ...] = ()
+    sorts: tuple[Sort, ...] = (NEWEST,)
     count: int = 50
     is_count_only: bool = False
+    is_total: bool = False
     after: Position | None = None
 
 
@@ -54,156 +49,155 @@ class Page:
     last: Position | None = None
 
 
-@dataclass(frozen=True)
-class _Sql:
-    text: str
-    values: tuple[Any, ...]
-
-
 def resource_search(*, query: Query) -> Page:
-    """One page of what the hospital in scope holds: one statement, one more for includes, one where the driver is in doubt."""
-    branches = _branches(query)
-    if query.is_count_only:
-        return Page(matches=(), total=_count(branches))
-    rows = _page_rows(query, branches)
-    page, is_more = rows[: query.count], len(rows) > query.count
-    matches = tuple(_document(query.rtype, row[2:]) for row in page)
-    return Page(
-        matches=matches,
-        included=_included(query, [row[1] for row in page]) if query.includes and page else (),
-        last=(page[-1][0], page[-1][1]) if is_more else None,
-    )
+    """One page of what the hospital in scope holds. Raises FhirError 504 where that would take too long."""
+    with _time_limit():
+        driver = _driver(query)
+        if query.is_count_only:
+            return Page(matches=(), total=_count(query, driver))
+        total = query.after[2] if query.after else _count(query, driver) if query.is_total else None
+        rows = _page_rows(query, driver)
+        page, is_more = rows[: query.count], len(rows) > query.count
+        matches = tuple(_document(row[-5:]) for row in page)
+        keys = len(query.sorts)
+        return Page(
+            matches=matches,
+            included=included(query.includes, rids=[row[keys] for row in page], documents=matches) if page else (),
+            total=total,
+            last=(tuple(page[-1][:keys]), page[-1][keys], total) if is_more else None,
+        )
 
 
-def _page_rows(query: Query, branches: Sequence[_Sql]) -> list[tuple[Any, ...]]:
-    """(key, rid, fhir_id, version, last_updated, content), one more than asked for: that one proves a next page."""
-    way = "DESC" if query.is_descending else "ASC"
-    order = f"ORDER BY key {way}, rid {way}"
-    parts = " UNION ALL ".join(f"({branch.text} {order} LIMIT {query.count + 1})" for branch in branches)
+@contextmanager
+def _time_limit() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH page AS MATERIALIZED (SELECT DISTINCT key, rid FROM ({parts}) b {order} LIMIT {query.count + 1}) "  # noqa: S608
-            "SELECT page.key, page.rid, r.fhir_id, r.version, r.last_updated, r.content FROM page "
+            "SELECT current_setting('statement_timeout'), set_config('statement_timeout', %s, true)", [str(TIMEOUT_MS)]
+        )
+        before = cursor.fetchone()[0]
+        try:
+            yield
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", "") != CANCELED:
+                raise
+            raise FhirError(504, code="too-costly") from None
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
+
+
+def _page_rows(query: Query, driver: Term | None) -> list[tuple[Any, ...]]:
+    """(keys..., rid, type, fhir_id, version, last_updated, content), one more than asked for: that one proves a next page."""
+    names = [*(f"k{number}" for number in range(len(query.sorts))), "rid"]
+    order = order_by(query.sorts, names)
+    limit = query.count + 1
+    branches = _branches(query, driver)
+    parts = " UNION ALL ".join(f"({branch.text} ORDER BY {order} LIMIT {limit})" for branch in branches)
+    texts = ", ".join(f"page.{name}::text" for name in names[:-1])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH page AS MATERIALIZED (SELECT DISTINCT {', '.join(names)} FROM ({parts}) b ORDER BY {order} LIMIT {limit}) "  # noqa: S608
+            f"SELECT {texts}, page.rid, r.rtype, r.fhir_id, r.version, r.last_updated, r.content FROM page "
             "JOIN fhir_resource r ON r.tenant_id = %s AND r.rid = page.rid "
-            f"ORDER BY page.key {way}, page.rid {way}",
+            f"ORDER BY {order_by(query.sorts, [f'page.{name}' for name in names])}",
             [*(value for branch in branches for value in branch.values), tenant_id_current()],
         )
         return list(cursor.fetchall())
 
 
-def _count(branches: Sequence[_Sql]) -> int:
-    parts = " UNION ALL ".join(branch.text for branch in branches)
+def _count(query: Query, driver: Term | None) -> int:
+    terms = conjunction(query.terms, "r")
+    start = driver.start() if driver else None
+    source = (
+        Sql(f" AND r.rid = ANY(ARRAY({start.text}))", start.values) if start and not isinstance(driver, Tokens) else Sql("")
+    )
+    kinds, numbers = _kinds(query)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {'count(*)' if len(branches) == 1 else 'count(DISTINCT rid)'} FROM ({parts}) b",  # noqa: S608 constants
-            [value for branch in branches for value in branch.values],
+            f"SELECT count(*) FROM fhir_resource r WHERE r.tenant_id = %s AND {kinds}{source.text}{terms.text}",  # noqa: S608
+            [tenant_id_current(), *numbers, *source.values, *terms.values],
         )
         return int(cursor.fetchone()[0])
 
 
-def _branches(query: Query) -> list[_Sql]:
-    """One SELECT of (key, rid) for each value of the driving condition: each walks its own list in the page's order."""
-    driver = _driver(query)
-    rest = tuple(term for term in query.terms if term is not driver)
-    where = _filters(query, rest)
-    if isinstance(driver, Term):
-        needles = _needles(driver)
-        return [_posting_branch(query, hv, _join([*where, *needles])) for hv in driver.hashes]
-    starts = [_Sql("", ())]
-    if driver:
-        starts = [_Sql("AND r.patient = %s", (patient,)) for patient in driver]
-    key = "r.last_updated" if query.is_by_update else "r.sort_date"
-    return [
-        _Sql(
-            f"SELECT {key} AS key, r.rid FROM fhir_resource r WHERE r.tenant_id = %s AND r.rtype = %s {start.text} {sql.text}",  # noqa: S608
-            (tenant_id_current(), TYPES[query.rtype].number, *start.values, *sql.values),
-        )
-        for start in starts
-        for sql in [_join([*where, *_after(query, key, "r.rid")])]
-    ]
+def _kinds(query: Query) -> tuple[str, list[Any]]:
+    numbers = [TYPES[name].number for name in query.rtypes]
+    return ("r.rtype = %s", numbers) if len(numbers) == 1 else ("r.rtype = ANY(%s)", [numbers])
 
 
-def _posting_branch(query: Query, hv: int, where: _Sql) -> _Sql:
-    key, rid = ("r.last_updated", "r.rid") if query.is_by_update else ("p.sort_date", "p.rid")
-    after = _join(_after(query, key, rid))
-    return _Sql(
-        f"SELECT {key} AS key, r.rid FROM fhir_posting p JOIN fhir_resource r ON r.tenant_id = p.tenant_id AND r.rid = p.rid "  # noqa: S608
-        f"WHERE p.tenant_id = %s AND r.tenant_id = %s AND p.hv = %s {where.text} {after.text}",
-        (tenant_id_current(), tenant_id_current(), hv, *where.values, *after.values),
+def _branches(query: Query, driver: Term | None) -> list[Sql]:
+    """SELECTs of (keys, rid) that together find everything; each walks its own list, in the page's order where it can."""
+    walked = _walked(driver)
+    if walked and query.sorts == (NEWEST,):
+        return [_posting_branch(query, hv) for hv in walked.hashes or (NOWHERE,)]
+    if isinstance(driver, Patients):
+        return [_resource_branch(query, Sql(" AND r.patient = %s", (patient,))) for patient in driver.ids or ("",)]
+    start = driver.start() if driver else None
+    if start:
+        return [_resource_branch(query, Sql(f" AND r.rid = ANY(ARRAY({start.text}))", start.values))]
+    return [_resource_branch(query, Sql(""))]
+
+
+def _resource_branch(query: Query, start: Sql) -> Sql:
+    keys = [sort.key("r") for sort in query.sorts]
+    kinds, numbers = _kinds(query)
+    where = sql_join(
+        [conjunction(query.terms, "r"), *(_and(part) for part in after(query.sorts, keys, "r.rid", query.after))], ""
+    )
+    columns = sql_join([Sql(f"{key.text} AS k{number}", key.values) for number, key in enumerate(keys)], ", ")
+    return Sql(
+        f"SELECT {columns.text}, r.rid FROM fhir_resource r WHERE r.tenant_id = %s AND {kinds}{start.text}{where.text}",  # noqa: S608
+        (*columns.values, tenant_id_current(), *numbers, *start.values, *where.values),
     )
 
 
-def _driver(query: Query) -> Term | tuple[str, ...] | None:
-    """The condition that finds fewest: ids by their unique index, an identifier, a patient, then the shortest list."""
-    if query.ids or not (query.terms or query.patients):
-        return None
-    exact = next((term for term in query.terms if term.rank == ONE), None)
-    if exact or query.patients:
-        return exact or query.patients[0]
-    if len(query.terms) == 1 and not query.is_by_update:
-        return query.terms[0]
-    sizes = _sizes(query.terms)
-    rarest = min(query.terms, key=lambda term: (sizes[term], term.rank))
-    # Its list is in the order of the clinical date: a long one would have to be sorted, so the resources themselves are
-    # walked by update instead, and soon meet enough of so common a token.
-    return None if query.is_by_update and sizes[rarest] >= LONG else rarest
+def _posting_branch(query: Query, hv: int) -> Sql:
+    key = Sql("p.sort_date")
+    where = sql_join(
+        [conjunction(query.terms, "r"), *(_and(part) for part in after(query.sorts, [key], "p.rid", query.after))], ""
+    )
+    return Sql(
+        "SELECT p.sort_date AS k0, p.rid FROM fhir_posting p JOIN fhir_resource r ON r.tenant_id = p.tenant_id AND r.rid = p.rid "  # noqa: S608
+        f"WHERE p.tenant_id = %s AND r.tenant_id = %s AND p.hv = %s{where.text}",
+        (tenant_id_current(), tenant_id_current(), hv, *where.values),
+    )
 
 
-def _sizes(terms: Sequence[Term]) -> dict[Term, int]:
-    """How long each term's lists are, looked at no further than LONG."""
+def _and(part: Sql) -> Sql:
+    return Sql(f" AND {part.text}", part.values)
+
+
+def _driver(query: Query) -> Term | None:
+    """The condition that finds fewest: ids and identifiers, a patient, then the shortest list. None: walk the resources."""
+    exact = next((term for term in query.terms if term.rank == ONE and term.start()), None)
+    patients = next((term for term in query.terms if isinstance(term, Patients)), None)
+    if exact or patients:
+        return exact or patients
+    able = [term for term in query.terms if term.start()]
+    if not able or (len(able) == 1 and _walked(able[0]) and query.sorts == (NEWEST,)):
+        return able[0] if able else None
+    sizes = _sizes(able)
+    size, _, place = min((size, term.rank, place) for place, (term, size) in enumerate(zip(able, sizes, strict=True)))
+    if size < LONG:
+        return able[place]
+    # All are common. A list in the page's order soon meets enough of them; any other would have to be sorted as a whole.
+    return next((term for term in able if _walked(term)), None) if query.sorts == (NEWEST,) else None
+
+
+def _walked(term: Term | None) -> Tokens | None:
+    """The lists of a term that come in the order of the main date."""
+    if isinstance(term, All):
+        term = next((part for part in term.terms if isinstance(part, Tokens)), None)
+    return term if isinstance(term, Tokens) and term.start() and len(term.hashes) <= LISTS_MAX else None
+
+
+def _sizes(terms: Sequence[Term]) -> list[int]:
+    """How many each term finds, looked at no further than LONG."""
+    starts = [start for term in terms if (start := term.start())]
+    counts = ", ".join(f"(SELECT count(*) FROM (SELECT FROM ({start.text}) s LIMIT {LONG}) l)" for start in starts)  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT h.hv, (SELECT count(*) FROM (SELECT FROM fhir_posting p WHERE p.tenant_id = %s AND p.hv = h.hv LIMIT %s) l) "
-            "FROM unnest(%s::bigint[]) AS h(hv)",
-            [tenant_id_current(), LONG, [hv for term in terms for hv in term.hashes]],
-        )
-        sizes = dict(cursor.fetchall())
-    return {term: sum(sizes[hv] for hv in term.hashes) for term in terms}
+        cursor.execute(f"SELECT {counts}", [value for start in starts for value in start.values])
+        return list(cursor.fetchone())
 
 
-def _filters(query: Query, terms: Sequence[Term]) -> list[_Sql]:
-    filters = [_Sql("r.fhir_id = ANY(%s)", (list(ids),)) for ids in query.ids]
-    filters += [_Sql("r.patient = ANY(%s)", (list(patients),)) for patients in query.patients]
-    for term in terms:
-        filters.append(_Sql("r.tok && %s::bigint[]", (list(term.hashes),)))
-        filters += _needles(term)
-    return filters + [_Sql(text, values) for text, values in query.updated]
-
-
-def _needles(term: Term) -> list[_Sql]:
-    """Two values may share a 64-bit hash; what names a person or a study is looked for in the content as well."""
-    if not term.needles:
-        return []
-    return [_Sql("(" + " OR ".join(["strpos(r.content, %s) > 0"] * len(term.needles)) + ")", term.needles)]
-
-
-def _after(query: Query, key: str, rid: str) -> list[_Sql]:
-    if query.after is None:
-        return []
-    return [_Sql(f"({key}, {rid}) {'<' if query.is_descending else '>'} (%s, %s)", query.after)]
-
-
-def _join(parts: Sequence[_Sql]) -> _Sql:
-    return _Sql("".join(f" AND {part.text}" for part in parts), tuple(value for part in parts for value in part.values))
-
-
-def _included(query: Query, rids: list[int]) -> tuple[Document, ...]:
-    """Each target once, whatever the number of matches that point at it."""
-    tenant_id = tenant_id_current()
-    paths, targets = [path for path, _ in query.includes], [TYPES[target].number for _, target in query.includes]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT r.rtype, r.fhir_id, r.version, r.last_updated, r.content FROM "
-            "(SELECT DISTINCT f.target_type, f.target_id FROM fhir_ref f "
-            " JOIN unnest(%s::text[], %s::smallint[]) AS w(param, target_type) USING (param, target_type) "
-            " WHERE f.tenant_id = %s AND f.rid = ANY(%s)) t "
-            "JOIN fhir_resource r ON r.tenant_id = %s AND r.rtype = t.target_type AND r.fhir_id = t.target_id "
-            "WHERE NOT r.rid = ANY(%s) ORDER BY r.rtype, r.sort_date, r.rid",
-            [paths, targets, tenant_id, rids, tenant_id, rids],
-        )
-        return tuple(_document(NAMES[row[0]], row[1:]) for row in cursor.fetchall())
-
-
-def _document(rtype: str, row: Sequence[Any]) -> Document:
-    fhir_id, version, last_updated, content = row
-    return Document(rtype=rtype, fhir_id=fhir_id, version=version, last_updated=last_updated, content=content)
+def _document(row: Sequence[Any]) -> Document:
+    number, fhir_id, version, last_updated, content = row
+    return Document(rtype=NAMES[number], fhir_id=fhir_id, version=version, last_updated=last_updated, content=content)

@@ -1,8 +1,10 @@
 """Reading pixels' rows: what upper floors may ask of imaging."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 from django.db.models import F, Q
 
@@ -189,3 +191,9 @@ def studies_held(*, study_uids: list[str]) -> dict[str, int]:
 def destinations() -> list[Node]:
     """Nodes that something can be sent to."""
     return list(Node.objects.filter(port__isnull=False).exclude(host="").order_by("ae_title"))
+
+
+def study_uuids_holding(*, sop_instance_uids: Sequence[str]) -> list[UUID]:
+    """The studies that these instances belong to."""
+    found = Instance.objects.filter(sop_instance_uid__in=sop_instance_uids).values_list("study__uuid", flat=True)
+    return list(found.distinct())

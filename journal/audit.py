@@ -81,15 +81,26 @@ def audits_append(
     detail: dict[str, int | str] | None = None,
 ) -> None:
     """`audit_record` for many objects. Joins a scope of the hospital; outside of one it is committed, in one round trip, on return."""
+    audit_facts_append(
+        tenant_id=tenant_id, actor=actor, facts=[(action, object_type, object_id) for object_id in object_ids], detail=detail
+    )
+
+
+def audit_facts_append(
+    *, tenant_id: int, actor: Actor, facts: Sequence[tuple[str, str, str]], detail: dict[str, int | str] | None = None
+) -> None:
+    """`audits_append` for many (action, type of object, id of object) at once."""
     now = timezone.now()
+    actions, kinds, names = (list(column) for column in zip(*facts, strict=True)) if facts else ([], [], [])
     tenant_rows(
         tenant_id=tenant_id,
         sql="INSERT INTO journal_auditevent (tenant_id, id, actor, action, object_type, object_id, bucket, recorded_at, "
-        "address, trace_id, detail) SELECT %s, o.id, %s, %s, %s, o.name, %s, %s, %s, %s, %s "
-        "FROM unnest(%s::bigint[], %s::text[]) AS o(id, name) ON CONFLICT DO NOTHING RETURNING id",
+        "address, trace_id, detail) SELECT %s, o.id, %s, o.action, o.kind, o.name, %s, %s, %s, %s, %s "
+        "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS o(id, action, kind, name) "
+        "ON CONFLICT DO NOTHING RETURNING id",
         values=[
-            tenant_id, actor.name, action, object_type, int(now.timestamp()) // BUCKET_SECONDS, now, actor.address,
-            trace_id_current(), orjson.dumps(detail or {}).decode(), [id_new() for _ in object_ids], list(object_ids),
+            tenant_id, actor.name, int(now.timestamp()) // BUCKET_SECONDS, now, actor.address, trace_id_current(),
+            orjson.dumps(detail or {}).decode(), [id_new() for _ in facts], actions, kinds, names,
         ],
     )  # fmt: skip
     _seal_soon(tenant_id)

@@ -8,6 +8,7 @@ from fhirapi.capability import capability_statement
 from fhirapi.outcomes import FhirError
 from fhirapi.sources import hospital_id
 from fhirapi.views.base import FhirErrors, base_url
+from fhirapi.views.formats import FORMAT_NAMES
 
 
 class MetadataView(FhirErrors):
@@ -19,4 +20,4 @@ class MetadataView(FhirErrors):
     def get(self, request: Request, slug: str) -> Response:
         if hospital_id(slug=slug) is None:
             raise FhirError(404)
-        return Response(orjson.dumps(capability_statement(base=base_url(request, slug))))
+        return Response(orjson.dumps(capability_statement(base=base_url(request, slug), formats=FORMAT_NAMES)))

@@ -1,5 +1,6 @@
-"""Searching one type, by GET or by POST _search."""
+"""Searching one type, a patient's compartment or the whole system, by GET or by POST _search (FHIR R4 3.1.0.9)."""
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
@@ -11,7 +12,9 @@ from fhirapi.bundles import link_url, searchset
 from fhirapi.outcomes import FhirError
 from fhirapi.query import CURSOR, Parsed, cursor_make, query_parse
 from fhirapi.search import Page, resource_search
+from fhirapi.search_form import document_form
 from fhirapi.sources import hospital_read
+from fhirapi.validation import ID
 from fhirapi.views.base import FhirView, base_url, type_check
 from journal.audit import audit_record
 
@@ -20,30 +23,37 @@ Pairs = list[tuple[str, str]]
 
 
 class SearchAnswer(FhirView):
-    """What both ways of asking share."""
+    """What all ways of asking share. An empty type is the whole system; `patient` narrows to one's compartment."""
 
-    def answer(self, request: Request, slug: str, rtype: str, pairs: Pairs) -> Response:
-        type_check(rtype)
+    def answer(self, request: Request, slug: str, rtype: str, pairs: Pairs, patient: str = "") -> Response:
+        if rtype:
+            type_check(rtype)
         base = base_url(request, slug)
+        self._zone: ZoneInfo | None = None
         parsed = query_parse(
-            tenant_id=self.tenant_id, rtype=rtype, pairs=pairs, base=base, zone=self.zone, is_strict=_is_strict(request)
-        )
+            tenant_id=self.tenant_id, rtype=rtype, pairs=pairs, base=base, zone=self.zone, is_strict=_is_strict(request),
+            patient=patient,
+        )  # fmt: skip
         page = resource_search(query=parsed.query)
-        audit_record(actor=self.actor, action="fhir.search", object_type=rtype, object_id="-")
-        links = self.links(base, rtype, parsed, page, cursor=next((v for n, v in pairs if n == CURSOR), ""))
+        audit_record(actor=self.actor, action="fhir.search", object_type=rtype or "-", object_id="-")
+        links = self.links(base, rtype, parsed, page, cursor=next((v for n, v in pairs if n == CURSOR), ""), patient=patient)
+        page = replace(page, matches=tuple(document_form(document=one, form=parsed.form) for one in page.matches))
         return Response(searchset(page=page, links=links, base=base, ignored=parsed.ignored, now=timezone.now()))
 
-    def links(self, base: str, rtype: str, parsed: Parsed, page: Page, *, cursor: str) -> list[tuple[str, str]]:
+    def links(self, base: str, rtype: str, parsed: Parsed, page: Page, *, cursor: str, patient: str) -> list[tuple[str, str]]:
         """Self as we understood it, and next with everything the search needs: a page never leans on a session."""
         here = [*parsed.kept, (CURSOR, cursor)] if cursor else parsed.kept
-        links = [("self", link_url(base=base, rtype=rtype, pairs=here))]
+        place = f"Patient/{patient}/{rtype}" if patient else rtype
+        links = [("self", link_url(base=base, rtype=place, pairs=here))]
         if page.last:
-            place = cursor_make(tenant_id=self.tenant_id, rtype=rtype, kept=parsed.kept, position=page.last)
-            links.append(("next", link_url(base=base, rtype=rtype, pairs=[*parsed.kept, (CURSOR, place)])))
+            after = cursor_make(tenant_id=self.tenant_id, rtype=rtype, kept=parsed.kept, position=page.last, patient=patient)
+            links.append(("next", link_url(base=base, rtype=place, pairs=[*parsed.kept, (CURSOR, after)])))
         return links
 
     def zone(self) -> ZoneInfo:
-        return hospital_read().zone
+        """The hospital's, asked once a request and only where a date needs it."""
+        self._zone = self._zone or hospital_read().zone
+        return self._zone
 
 
 class SearchView(SearchAnswer):
@@ -53,15 +63,45 @@ class SearchView(SearchAnswer):
         return self.answer(request, slug, rtype, _pairs(request.query_params))
 
 
-class SearchFormView(SearchAnswer):
-    """POST [base]/[type]/_search: the parameters stay out of addresses, and so out of other people's logs."""
+class CompartmentView(SearchAnswer):
+    """GET [base]/Patient/[id]/[type]?... (FHIR R4 3.1.1.1)."""
+
+    def get(self, request: Request, slug: str, patient: str, rtype: str) -> Response:
+        if not ID.fullmatch(patient):
+            raise FhirError(404)
+        return self.answer(request, slug, "" if rtype == "*" else rtype, _pairs(request.query_params), patient)
+
+
+class SystemSearchView(SearchAnswer):
+    """GET [base]?_type=... and what all these types know."""
+
+    def get(self, request: Request, slug: str) -> Response:
+        return self.answer(request, slug, "", _pairs(request.query_params))
+
+
+class SearchFormAnswer(SearchAnswer):
+    """The parameters stay out of addresses, and so out of other people's logs; those of the address count as well."""
 
     parser_classes = [FormParser]
 
-    def post(self, request: Request, slug: str, rtype: str) -> Response:
+    def form_answer(self, request: Request, slug: str, rtype: str) -> Response:
         if int(request.headers.get("Content-Length") or 0) > FORM_MAX:
             raise FhirError(413)
         return self.answer(request, slug, rtype, _pairs(request.query_params) + (_pairs(request.data) if request.data else []))
+
+
+class SearchFormView(SearchFormAnswer):
+    """POST [base]/[type]/_search."""
+
+    def post(self, request: Request, slug: str, rtype: str) -> Response:
+        return self.form_answer(request, slug, rtype)
+
+
+class SystemFormView(SearchFormAnswer):
+    """POST [base]/_search."""
+
+    def post(self, request: Request, slug: str) -> Response:
+        return self.form_answer(request, slug, "")
 
 
 def _pairs(parameters: object) -> Pairs:

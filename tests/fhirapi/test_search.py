@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from fhirapi import index, query
+from fhirapi import index_values, query_values
 from fhirapi.dates import date_range
 from fhirapi.outcomes import FhirError
 from fhirapi.projections import diagnostic_report_project, imaging_study_project
@@ -150,7 +150,7 @@ def test_references_between_results(world: World, fhir: Fhir) -> None:
 
 def test_a_shared_hash_does_not_mix_up_people(mercy: Hospital, fhir: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
     """ "A 64-bit hash can collide: re-check `identifier` matches against the content" (research section 5)."""
-    for module in (index, query):
+    for module in (index_values, query_values):
         monkeypatch.setattr(module, "token_hash", lambda **_: 42)
     with mercy.scope():
         resources_put(resources=[patient_resource(name) for name in ("p1", "p2", "p3")])
@@ -256,14 +256,14 @@ def test_counting(world: World, fhir: Fhir) -> None:
 
 def test_unknown_parameters(world: World, fhir: Fhir) -> None:
     """ "lenient by default -> ignored and said so in an OperationOutcome entry / self link omits it; strict -> 400"."""
-    query = "status=final&shoe-size=44&_sort=size&_elements=id&empty=&Jane%20Doe=1"
+    query = "status=final&shoe-size=44&_sort=size&_contained=true&empty=&Jane%20Doe=1"
     bundle = fhir.search("DiagnosticReport", query)
     assert bundle["link"] == [{"relation": "self", "url": f"{fhir.base}/DiagnosticReport?status=final"}]
     outcome = bundle["entry"][-1]
     assert outcome["search"]["mode"] == "outcome"
     said = outcome["resource"]["issue"][0]
     assert said["severity"] == "warning"
-    for name in ("shoe-size", "_sort", "_elements", "empty"):
+    for name in ("shoe-size", "_sort", "_contained", "empty"):
         assert name in said["diagnostics"]
     assert "Jane" not in said["diagnostics"]
     for prefer in ("handling=strict", "return=minimal, handling=strict", "respond-async; handling=strict"):
@@ -277,7 +277,10 @@ def test_unknown_parameters(world: World, fhir: Fhir) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "status:not=final", "identifier:of-type=a|b|c", "patient.identifier=1", "subject:Group=1", "_has:Observation:patient:code=1",
+        "status:above=final", "identifier:of-type=a|b", "code:of-type=a|b|c", "patient.shoe-size=1", "status.code=1", "shoe:size=1",
+        "patient:Group=1", "_has:Observation:patient:code=1", "_has:Observation=1", "_has:Patient:link:shoe=1", "_count:exact=1",
+        "code:in=http://loinc.org/vs", "status:missing=maybe", "date=yesterday", "date=gt", "_include:all=x",
+        "patient.organization.partof.partof.name=too-long", "patient.name=%CC%81", "_type:exact=x",
         "_count=many", "_count=-1", "_count=1.5", "status=,", f"status={','.join(['x'] * 51)}", "_lastUpdated=xx2026", "_cursor=forged",
     ],
 )  # fmt: skip

@@ -9,18 +9,19 @@ from tests.fhirapi.conftest import Fhir, patient_resource
 
 pytestmark = pytest.mark.database
 
-TABLES = ("fhir_resource", "fhir_posting", "fhir_ref", "fhir_history")
+TABLES = ("fhir_resource", "fhir_posting", "fhir_ref", "fhir_date", "fhir_quantity", "fhir_string", "fhir_history")
 
 
 def observation(fhir_id: str, patient: str) -> dict[str, object]:
     return {
         "resourceType": "Observation", "id": fhir_id, "status": "final", "code": {"coding": [{"code": "c"}]},
-        "subject": {"reference": f"Patient/{patient}"},
+        "subject": {"reference": f"Patient/{patient}"}, "effectiveDateTime": "2026-01-01", "valueQuantity": {"value": 1},
     }  # fmt: skip
 
 
 def report(fhir_id: str, patient: str, *results: str) -> dict[str, object]:
-    return observation(fhir_id, patient) | {
+    shared = {name: value for name, value in observation(fhir_id, patient).items() if name != "valueQuantity"}
+    return shared | {
         "resourceType": "DiagnosticReport",
         "result": [{"reference": f"Observation/{result}"} for result in results],
     }
@@ -95,7 +96,7 @@ def test_a_cursor_of_the_other_hospital_is_refused(mercy, olaf, fhir: Fhir, olaf
 def test_raw_sql_sees_its_own_hospital_only(mercy, olafs: Fhir, table: str) -> None:
     """Row level security below every query, and an unset hospital raises."""
     with mercy.scope():
-        resources_put(resources=[patient_resource("pm"), report("rm", "pm", "x")])
+        resources_put(resources=[patient_resource("pm"), observation("om", "pm"), report("rm", "pm", "om")])
         resources_put(resources=[patient_resource("pm", active=True)])
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT DISTINCT tenant_id FROM {table}")
@@ -116,7 +117,7 @@ def test_a_row_for_the_other_hospital_cannot_be_written(mercy, olaf) -> None:
 def test_partitions_are_no_way_round_the_wall(mercy, olafs: Fhir, table: str) -> None:
     """ "direct access to a partition must not get round the wall": no grant for the app, a policy even for the owner."""
     with mercy.scope():
-        resources_put(resources=[patient_resource("pm"), report("rm", "pm", "x")])
+        resources_put(resources=[patient_resource("pm"), observation("om", "pm"), report("rm", "pm", "om")])
         resources_put(resources=[patient_resource("pm", active=True)])
     for number in range(8):
         with pytest.raises(DatabaseError, match="permission denied"), mercy.scope(), connection.cursor() as cursor:

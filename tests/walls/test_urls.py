@@ -93,8 +93,15 @@ MACHINES = {
     "wado-uri": ("GET", (), "dicom.read"),
     "dicomweb": ("OPTIONS", (), "dicom.read"),
     "fhir-read": ("GET", ("rtype", "fhir_id"), "fhir.read"),
+    "fhir-system": ("GET", (), "fhir.read"),
+    "fhir-system-form": ("POST", (), "fhir.read"),
+    "fhir-compartment": ("GET", ("patient", "rtype"), "fhir.read"),
     "fhir-search": ("GET", ("rtype",), "fhir.read"),
     "fhir-search-form": ("POST", ("rtype",), "fhir.read"),
+    "fhir-history": ("GET", (), "fhir.read"),
+    "fhir-history-type": ("GET", ("rtype",), "fhir.read"),
+    "fhir-history-instance": ("GET", ("rtype", "fhir_id"), "fhir.read"),
+    "fhir-vread": ("GET", ("rtype", "fhir_id", "version"), "fhir.read"),
     "fhir-unknown": ("GET", ("rest",), "fhir.read"),
     "api-workitems": ("GET", (), "delivery.manage"),
     "api-workitem": ("GET", ("item_id",), "delivery.manage"),
@@ -116,6 +123,11 @@ MACHINES = {
     "api-transfer": ("GET", ("transfer_id",), "transfer.manage"),
     "api-transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
     "api-transfer-retry": ("POST", ("transfer_id",), "transfer.manage"),
+}
+# What the same addresses do by other methods.
+WRITES = {
+    "fhir-search": ("POST", "PUT", "PATCH", "DELETE"),
+    "fhir-read": ("PUT", "PATCH", "DELETE"),
 }
 OPEN = {
     "home": "sends to the login",
@@ -160,10 +172,10 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         instance_uid = Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
     values = {
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
-        "rtype": "ImagingStudy", "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
+        "rtype": "ImagingStudy", "patient": str(found.uuid), "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
         "certificate_id": certificate.id, "series_uid": series.series_uid, "instance_uid": instance_uid, "numbers": "1",
-        "path": "7FE00010", "tag_id": tag.id,
+        "path": "7FE00010", "tag_id": tag.id, "version": 1,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
 
@@ -242,3 +254,18 @@ def test_machine_doors_by_role(client, mercy, study, role) -> None:
     for name, (method, needs, capability) in MACHINES.items():
         answer = client.generic(method, address(name, mercy, study, needs), headers=auth)
         assert (answer.status_code == 403) != is_allowed(role=role, capability=capability), (name, answer.status_code)
+
+
+@pytest.mark.parametrize("role", sorted(CAPABILITIES))
+def test_writing_doors_by_role(client, mercy, olaf, study, role) -> None:
+    """"capabilities per HTTP method on each view": reading a FHIR address does not open it for writing, nor does another's token."""
+    from tenants.services import token_create
+
+    auth = {"authorization": f"Bearer {token_create(tenant=mercy.tenant, name=role, role=role)}"}
+    for name, methods in WRITES.items():
+        url = address(name, mercy, study, MACHINES[name][1])
+        for method in methods:
+            answer = client.generic(method, url, headers=auth)
+            assert (answer.status_code == 403) != is_allowed(role=role, capability="fhir.write"), (name, method)
+            assert client.generic(method, url, headers=olaf.auth).status_code == 404, (name, method)
+            assert client.generic(method, url).status_code == 401, (name, method)

@@ -1,0 +1,89 @@
+"""Quantity and number search values (FHIR R4 3.1.1.4.6, 3.1.1.4.12): the range that a written precision means, and its prefixes."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from fhirapi.hashes import hash64
+from fhirapi.outcomes import FhirError
+from fhirapi.registry import MANY, PREFIXES
+from fhirapi.search_terms import Rows
+
+NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?")
+# On a row's [lo, hi], which are one for a plain value. `v` is the number itself, `a` and `b` its implied range.
+CONDITIONS = {
+    "eq": ("x.lo >= %s AND x.lo < %s AND x.hi < %s", "abb"),
+    "ne": ("NOT (x.lo >= %s AND x.lo < %s AND x.hi < %s)", "abb"),
+    "gt": ("x.hi > %s", "v"),
+    "ge": ("x.hi >= %s", "v"),
+    "lt": ("x.lo < %s", "v"),
+    "le": ("x.lo <= %s", "v"),
+    "sa": ("x.lo > %s", "v"),
+    "eb": ("x.hi < %s", "v"),
+    "ap": ("x.hi >= %s AND x.lo <= %s", "pq"),
+}
+UNITS = {"km": 1.0, "m": 0.001, "mi": 1.609344, "[mi_i]": 1.609344, "ft": 0.0003048}
+EARTH_KM, NEAR_KM = 6371.0088, 50.0
+
+
+def quantity_rows(*, numbers: list[int], values: Sequence[list[str]]) -> Rows:
+    """`[prefix]number`, `number|system|code` or `number||unit`. Raises FhirError 400 for no number."""
+    options, bound = [], []
+    for parts in values:
+        text, found = _value_sql(parts)
+        options.append(f"({text})")
+        bound += found
+    return Rows("fhir_quantity", f"x.param = ANY(%s) AND ({' OR '.join(options)})", (numbers, *bound), rank=MANY)
+
+
+def _value_sql(parts: list[str]) -> tuple[str, list[Any]]:
+    if len(parts) not in {1, 3}:
+        raise FhirError(400, "A quantity is not number, number|system|code or number||unit.", code="value")
+    prefix = parts[0][:2] if parts[0][:2] in PREFIXES else "eq"
+    number = _number(parts[0].removeprefix(prefix))
+    half = Decimal(5).scaleb(_exponent(number) - 1)
+    near = abs(number) / 10
+    named = {"v": number, "a": number - half, "b": number + half, "p": number - near, "q": number + near}
+    text, letters = CONDITIONS[prefix]
+    values: list[Any] = [float(named[letter]) for letter in letters]
+    if len(parts) == 3:
+        system, code = parts[1:]
+        if system:
+            text += " AND x.system = %s"
+            values.append(hash64(system))
+        if code:
+            text += " AND x.code = %s" if system else " AND %s IN (x.code, x.unit)"
+            values.append(hash64(code))
+    return text, values
+
+
+def _number(text: str) -> Decimal:
+    if not NUMBER.fullmatch(text):
+        raise FhirError(400, "A number parameter is no number.", code="value")
+    return Decimal(text)
+
+
+def _exponent(number: Decimal) -> int:
+    """Of the last digit that was written. 1e2 means [95, 105), as R4's own example has it."""
+    exponent = int(number.as_tuple().exponent)
+    return exponent - 1 if exponent > 0 else exponent
+
+
+def near_rows(*, numbers: list[int], values: Sequence[list[str]]) -> Rows:
+    """`latitude|longitude|distance|units` (Location.near), by the great circle."""
+    options, bound = [], []
+    for parts in values:
+        if len(parts) not in {2, 3, 4} or not all(NUMBER.fullmatch(part) for part in parts[:3] if part):
+            raise FhirError(400, "near is not latitude|longitude|distance|units.", code="value")
+        unit = parts[3] if len(parts) == 4 and parts[3] else "km"
+        if unit not in UNITS or not (parts[0] and parts[1]):
+            raise FhirError(400, "near has no place, or a unit that is not supported.", code="value")
+        distance = float(parts[2]) * UNITS[unit] if len(parts) > 2 and parts[2] else NEAR_KM
+        options.append(
+            "2 * %s * asin(least(1, sqrt(power(sin(radians(x.lo - %s) / 2), 2) + "
+            "cos(radians(%s)) * cos(radians(x.lo)) * power(sin(radians(x.hi - %s) / 2), 2)))) <= %s"
+        )
+        latitude, longitude = float(parts[0]), float(parts[1])
+        bound += [EARTH_KM, latitude, latitude, longitude, distance]
+    return Rows("fhir_quantity", f"x.param = ANY(%s) AND ({' OR '.join(options)})", (numbers, *bound), rank=MANY)

@@ -1,0 +1,249 @@
+"""The conditions of a search. Each says two things in SQL: whether a resource meets it, and which resources it may start from.
+
+`where` is exact. `start` may find more, never less: whoever starts from it filters by `where` as well. Every statement names
+the tenant itself, beside row level security.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fhirapi.hashes import is_posted
+from fhirapi.registry import FEW, MANY, ONE, SOME
+from journal.wall.scope import tenant_id_current
+
+
+@dataclass(frozen=True)
+class Sql:
+    text: str
+    values: tuple[Any, ...] = ()
+
+
+class Term(Protocol):
+    """`rank`: how few resources it usually finds."""
+
+    @property
+    def rank(self) -> int: ...
+
+    def where(self, r: str) -> Sql:
+        """A condition on the alias `r` of fhir_resource."""
+
+    def start(self) -> Sql | None:
+        """A SELECT of the rids to look at, or None where it would be everything."""
+
+
+def sql_join(parts: Sequence[Sql], between: str) -> Sql:
+    return Sql(between.join(part.text for part in parts), tuple(value for part in parts for value in part.values))
+
+
+def conjunction(terms: Sequence[Term], r: str) -> Sql:
+    """All of them, after what already stands in a WHERE."""
+    joined = sql_join([term.where(r) for term in terms], " AND ")
+    return Sql(f" AND {joined.text}" if terms else "", joined.values)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Any of these hashes."""
+
+    hashes: tuple[int, ...]
+    rank: int = MANY
+
+    def where(self, r: str) -> Sql:
+        return Sql(f"{r}.tok && %s::bigint[]", (list(self.hashes),))
+
+    def start(self) -> Sql | None:
+        if not all(map(is_posted, self.hashes)):
+            return None
+        text = "SELECT p.rid FROM fhir_posting p WHERE p.tenant_id = %s AND p.hv = ANY(%s)"
+        return Sql(text, (tenant_id_current(), list(self.hashes)))
+
+
+@dataclass(frozen=True)
+class Patients:
+    """Resources about one of these patients: by the compartment column, exact."""
+
+    ids: tuple[str, ...]
+    rank: int = FEW
+
+    def where(self, r: str) -> Sql:
+        return Sql(f"{r}.patient = ANY(%s)", (list(self.ids),))
+
+    def start(self) -> Sql:
+        text = "SELECT s.rid FROM fhir_resource s WHERE s.tenant_id = %s AND s.patient = ANY(%s)"
+        return Sql(text, (tenant_id_current(), list(self.ids)))
+
+
+@dataclass(frozen=True)
+class Ids:
+    """`_id`. `number` is the type's, where it is known."""
+
+    ids: tuple[str, ...]
+    number: int | None
+    rank: int = ONE
+
+    def where(self, r: str) -> Sql:
+        return Sql(f"{r}.fhir_id = ANY(%s)", (list(self.ids),))
+
+    def start(self) -> Sql | None:
+        if self.number is None:
+            return None
+        text = "SELECT s.rid FROM fhir_resource s WHERE s.tenant_id = %s AND s.rtype = %s AND s.fhir_id = ANY(%s)"
+        return Sql(text, (tenant_id_current(), self.number, list(self.ids)))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A row of a side table (fhir_date, fhir_quantity, fhir_string, fhir_ref), alias `x`, that meets `text`."""
+
+    table: str
+    text: str
+    values: tuple[Any, ...]
+    rank: int = MANY
+    is_start: bool = True
+
+    def where(self, r: str) -> Sql:
+        text = f"EXISTS (SELECT FROM {self.table} x WHERE x.tenant_id = %s AND x.rid = {r}.rid AND {self.text})"  # noqa: S608
+        return Sql(text, (tenant_id_current(), *self.values))
+
+    def start(self) -> Sql | None:
+        if not self.is_start:
+            return None
+        text = f"SELECT x.rid FROM {self.table} x WHERE x.tenant_id = %s AND {self.text}"  # noqa: S608 constants
+        return Sql(text, (tenant_id_current(), *self.values))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A condition on the resource's own columns; `{r}` stands for its alias."""
+
+    text: str
+    values: tuple[Any, ...]
+    rank: int = MANY
+
+    def where(self, r: str) -> Sql:
+        return Sql(self.text.replace("{r}", r), self.values)
+
+    def start(self) -> Sql | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Not:
+    term: Term
+    rank: int = MANY
+
+    def where(self, r: str) -> Sql:
+        inner = self.term.where(r)
+        return Sql(f"NOT ({inner.text})", inner.values)
+
+    def start(self) -> Sql | None:
+        return None
+
+
+@dataclass(frozen=True)
+class All:
+    terms: tuple[Term, ...]
+
+    @property
+    def rank(self) -> int:
+        return min(term.rank for term in self.terms)
+
+    def where(self, r: str) -> Sql:
+        joined = sql_join([term.where(r) for term in self.terms], " AND ")
+        return Sql(f"({joined.text})", joined.values)
+
+    def start(self) -> Sql | None:
+        starts = [(term.rank, number, start) for number, term in enumerate(self.terms) if (start := term.start())]
+        return min(starts, key=lambda found: found[:2])[2] if starts else None
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """At least one of these; none of none."""
+
+    terms: tuple[Term, ...]
+
+    @property
+    def rank(self) -> int:
+        return max((term.rank for term in self.terms), default=ONE)
+
+    def where(self, r: str) -> Sql:
+        joined = sql_join([term.where(r) for term in self.terms], " OR ")
+        return Sql(f"({joined.text})" if self.terms else "FALSE", joined.values)
+
+    def start(self) -> Sql | None:
+        starts = [start for term in self.terms if (start := term.start())]
+        if not self.terms or len(starts) < len(self.terms):
+            return None
+        joined = sql_join(starts, ") UNION ALL (")
+        return Sql(f"({joined.text})", joined.values)
+
+
+@dataclass(frozen=True)
+class PointsAt:
+    """A reference, in one of these branches, to a resource of a type that meets the terms (chaining, FHIR R4 3.1.1.5.6)."""
+
+    keys: tuple[str, ...]
+    number: int
+    terms: tuple[Term, ...]
+    rank: int = SOME
+
+    def where(self, r: str) -> Sql:
+        f, t = f"{r}f", f"{r}t"
+        inner = conjunction(self.terms, t)
+        text = (
+            f"EXISTS (SELECT FROM fhir_ref {f} JOIN fhir_resource {t} ON {t}.rtype = {f}.target_type "  # noqa: S608
+            f"AND {t}.fhir_id = {f}.target_id WHERE {f}.tenant_id = %s AND {t}.tenant_id = %s AND {f}.rid = {r}.rid "
+            f"AND {f}.param = ANY(%s) AND {f}.target_type = %s{inner.text})"
+        )
+        return Sql(text, (tenant_id_current(), tenant_id_current(), list(self.keys), self.number, *inner.values))
+
+    def start(self) -> Sql:
+        found = found_sql(self.number, self.terms)
+        text = (
+            f"SELECT f.rid FROM ({found.text}) t JOIN fhir_ref f ON f.target_id = t.fhir_id "  # noqa: S608
+            "WHERE f.tenant_id = %s AND f.param = ANY(%s) AND f.target_type = %s"
+        )
+        return Sql(text, (*found.values, tenant_id_current(), list(self.keys), self.number))
+
+
+@dataclass(frozen=True)
+class PointedAtBy:
+    """A resource of another type that meets the terms refers to this one (`_has`, FHIR R4 3.1.1.5.7)."""
+
+    keys: tuple[str, ...]
+    number: int
+    terms: tuple[Term, ...]
+    rank: int = SOME
+
+    def where(self, r: str) -> Sql:
+        f, t = f"{r}f", f"{r}t"
+        inner = conjunction(self.terms, t)
+        text = (
+            f"EXISTS (SELECT FROM fhir_ref {f} JOIN fhir_resource {t} ON {t}.rid = {f}.rid WHERE {f}.tenant_id = %s "  # noqa: S608
+            f"AND {t}.tenant_id = %s AND {f}.param = ANY(%s) AND {f}.target_type = {r}.rtype AND {f}.target_id = {r}.fhir_id "
+            f"AND {t}.rtype = %s{inner.text})"
+        )
+        return Sql(text, (tenant_id_current(), tenant_id_current(), list(self.keys), self.number, *inner.values))
+
+    def start(self) -> Sql:
+        found = found_sql(self.number, self.terms)
+        text = (
+            f"SELECT s.rid FROM ({found.text}) t JOIN fhir_ref f ON f.rid = t.rid JOIN fhir_resource s "  # noqa: S608
+            "ON s.rtype = f.target_type AND s.fhir_id = f.target_id "
+            "WHERE f.tenant_id = %s AND f.param = ANY(%s) AND s.tenant_id = %s"
+        )
+        return Sql(text, (*found.values, tenant_id_current(), list(self.keys), tenant_id_current()))
+
+
+def found_sql(number: int, terms: Sequence[Term]) -> Sql:
+    """A SELECT of (rid, fhir_id) of the resources of a type that meet the terms, from the first that can start."""
+    starts = [(term.rank, place, start) for place, term in enumerate(terms) if (start := term.start())]
+    first = min(starts, key=lambda found: found[:2])[2] if starts else None
+    where = conjunction(terms, "t")
+    text = f"SELECT t.rid, t.fhir_id FROM fhir_resource t WHERE t.tenant_id = %s AND t.rtype = %s{where.text}"  # noqa: S608
+    if first is None:
+        return Sql(text, (tenant_id_current(), number, *where.values))
+    values = (tenant_id_current(), number, *where.values, *first.values)
+    return Sql(f"{text} AND t.rid IN ({first.text})", values)
