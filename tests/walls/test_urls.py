@@ -93,6 +93,7 @@ MACHINES = {
     "wado-uri": ("GET", (), "dicom.read"),
     "dicomweb": ("OPTIONS", (), "dicom.read"),
     "fhir-read": ("GET", ("rtype", "fhir_id"), "fhir.read"),
+    "fhir-base": ("GET", (), "fhir.read"),
     "fhir-system": ("GET", (), "fhir.read"),
     "fhir-system-form": ("POST", (), "fhir.read"),
     "fhir-compartment": ("GET", ("patient", "rtype"), "fhir.read"),
