@@ -119,6 +119,7 @@ def _param(schema: Schema, rtype: str, param: dict[str, Any], names: dict[str, s
         entry["components"] = [names[part["definition"]] for part in param["component"]]
     branches = [branch for text in _alternatives(param["expression"]) if (branch := _branch(rtype, text, param["type"]))]
     entry["keys"] = [branch.key for branch in branches]
+    entry["expression"] = " | ".join(text for text in _alternatives(param["expression"]) if _branch(rtype, text, param["type"]))
     if param["code"] == "patient" and schema.is_single(rtype, branches[0].steps):
         entry["isSingle"] = True
     # A composite of the resource itself has both components at once: there is no pair to keep together.
