@@ -36,7 +36,7 @@ INCLUDES = {
     "DiagnosticReport?_id=report&_include=DiagnosticReport:result&_include=Observation:performer": "w1 w2",
     "DiagnosticReport?_id=report&_include=DiagnosticReport:result&_include:iterate=Observation:performer": "w1 w2 ward",
     "Observation?_id=w1&_include=Observation:patient&_include:iterate=Patient:organization&_include:iterate=*": "jane ward top",
-    "Observation?_id=w1&_include:iterate=*": "jane",
+    "Observation?_id=w1&_include:iterate=*": "jane ward top",
     "DiagnosticReport?_id=orphan&_include=DiagnosticReport:subject": "",
     "Patient?_id=jane&_revinclude=Encounter:patient": "stay",
     "Patient?_id=jane,john&_revinclude=Encounter:subject&_revinclude=Condition:patient": "stay open c1 c2",
