@@ -1,7 +1,7 @@
 """Parameters that say how an answer looks: `_count`, `_sort`, `_total`, `_summary`, `_elements`, `_include` and their kin."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fhirapi.outcomes import FhirError
@@ -96,7 +96,7 @@ def _include(options: Options, is_reverse: bool, modifier: str, value: str) -> b
     if (name not in TYPES and value != "*") or (target and target not in TYPES):
         return False
     # `*` is every reference of the matches, and of what comes along with them under :iterate.
-    every = [] if is_reverse else TYPES if modifier else options.rtypes
+    every: Iterable[str] = [] if is_reverse else TYPES if modifier else options.rtypes
     sources = [TYPES[one] for one in ([name] if name in TYPES else every)]
     keys = [
         key

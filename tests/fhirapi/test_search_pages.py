@@ -257,7 +257,7 @@ def test_several_types_and_compartments(filled: Fhir) -> None:
 def test_too_costly_is_said(filled: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
     """ "too costly queries are stopped with an OperationOutcome", and the connection goes on with the limit it had."""
     monkeypatch.setattr(search, "TIMEOUT_MS", 1)
-    monkeypatch.setattr(search, "_driver", lambda query: connection.cursor().execute("SELECT pg_sleep(1)"))
+    monkeypatch.setattr(search, "_plan", lambda query: connection.cursor().execute("SELECT pg_sleep(1)"))
     response = filled.get("Patient?gender=female")
     assert response.status_code == 504
     assert response.json()["issue"][0]["code"] == "too-costly"
