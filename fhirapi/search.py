@@ -14,7 +14,7 @@ from fhirapi.outcomes import FhirError
 from fhirapi.registry import NAMES, ONE, TYPES
 from fhirapi.search_include import Include, included
 from fhirapi.search_sort import NEWEST, UPDATED, Position, Sort, after, order_by
-from fhirapi.search_terms import All, Patients, Sql, Term, Tokens, conjunction, sql_join
+from fhirapi.search_terms import All, Patients, Sql, Term, Tokens, conjunction, sql_join, unmet
 from fhirapi.store import Document
 from journal.wall.scope import tenant_id_current
 
@@ -116,7 +116,7 @@ def _page_rows(query: Query, plan: _Plan) -> list[tuple[Any, ...]]:
 
 
 def _count(query: Query, plan: _Plan) -> int:
-    terms = conjunction(query.terms, "r")
+    terms = conjunction(_rest(query, plan), "r")
     source = _among(plan.start)
     kinds, numbers = _kinds(query)
     with connection.cursor() as cursor:
@@ -135,16 +135,16 @@ def _kinds(query: Query) -> tuple[str, list[Any]]:
 def _branches(query: Query, plan: _Plan) -> list[Sql]:
     """SELECTs of (keys, rid) that together find everything."""
     if isinstance(plan.term, Patients):
-        return [_set_branch(query, Sql(" AND r.patient = %s", (patient,))) for patient in plan.term.ids or ("",)]
+        return [_set_branch(query, Sql(" AND r.patient = %s", (patient,)), plan) for patient in plan.term.ids or ("",)]
     if plan.is_rare:
-        return [_set_branch(query, _among(plan.start))]
+        return [_set_branch(query, _among(plan.start), plan)]
     walked = _walked(plan.term)
     if walked and query.sorts == (NEWEST,):
         return [_walk(query, "sort_date", Sql("fhir_posting w WHERE w.tenant_id = %s AND w.hv = %s", (tenant_id_current(), hv)))
                 for hv in walked.hashes or (NOWHERE,)]  # fmt: skip
     column = {NEWEST.text: "sort_date", UPDATED: "last_updated"}.get(query.sorts[0].text) if len(query.sorts) == 1 else None
     if column is None:
-        return [_set_branch(query, Sql(""))]
+        return [_set_branch(query, Sql(""), plan)]
     numbers = [TYPES[name].number for name in query.rtypes]
     of_type = "fhir_resource w WHERE w.tenant_id = %s AND w.rtype = %s"
     return [_walk(query, column, Sql(of_type, (tenant_id_current(), number))) for number in numbers]
@@ -155,12 +155,16 @@ def _among(start: Sql | None) -> Sql:
     return Sql(f" AND r.rid = ANY(ARRAY({start.text}))", start.values) if start else Sql("")
 
 
-def _set_branch(query: Query, start: Sql) -> Sql:
+def _rest(query: Query, plan: _Plan) -> Sequence[Term]:
+    return unmet(query.terms, plan.term) if plan.is_rare else query.terms
+
+
+def _set_branch(query: Query, start: Sql, plan: _Plan) -> Sql:
     """All that meets the terms, to be sorted."""
     keys = [sort.key("r") for sort in query.sorts]
     kinds, numbers = _kinds(query)
     where = sql_join(
-        [conjunction(query.terms, "r"), *(_and(part) for part in after(query.sorts, keys, "r.rid", query.after))], ""
+        [conjunction(_rest(query, plan), "r"), *(_and(part) for part in after(query.sorts, keys, "r.rid", query.after))], ""
     )
     columns = sql_join([Sql(f"{key.text} AS k{number}", key.values) for number, key in enumerate(keys)], ", ")
     return Sql(
