@@ -1,5 +1,6 @@
 """Quantity and number search values (FHIR R4 3.1.1.4.6, 3.1.1.4.12): the range that a written precision means, and its prefixes."""
 
+import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -44,9 +45,12 @@ def _value_sql(parts: list[str]) -> tuple[str, list[Any]]:
     number = _number(parts[0].removeprefix(prefix))
     half = Decimal(5).scaleb(_exponent(number) - 1)
     near = abs(number) / 10
-    named = {"v": number, "a": number - half, "b": number + half, "p": number - near, "q": number + near}
+    exact = float(number)
+    # More digits than a double holds: the number itself must stay inside its own range.
+    low, high = min(float(number - half), exact), max(float(number + half), math.nextafter(exact, math.inf))
+    named = {"v": exact, "a": low, "b": high, "p": float(number - near), "q": float(number + near)}
     text, letters = CONDITIONS[prefix]
-    values: list[Any] = [float(named[letter]) for letter in letters]
+    values: list[Any] = [named[letter] for letter in letters]
     if len(parts) == 3:
         system, code = parts[1:]
         if system:

@@ -1,7 +1,7 @@
 """Parameters that say how an answer looks: `_count`, `_sort`, `_total`, `_summary`, `_elements`, `_include` and their kin."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fhirapi.outcomes import FhirError
@@ -95,7 +95,9 @@ def _include(options: Options, is_reverse: bool, modifier: str, value: str) -> b
     code, _, target = rest.partition(":")
     if (name not in TYPES and value != "*") or (target and target not in TYPES):
         return False
-    sources = [TYPES[name]] if name in TYPES else [TYPES[one] for one in ([] if is_reverse else options.rtypes)]
+    # `*` is every reference of the matches, and of what comes along with them under :iterate.
+    every: Iterable[str] = [] if is_reverse else TYPES if modifier else options.rtypes
+    sources = [TYPES[one] for one in ([name] if name in TYPES else every)]
     keys = [
         key
         for source in sources

@@ -200,9 +200,8 @@ def _reference_term(context: Context, rtype: ResourceType, param: Param, values:
     """`id`, `Type/id`, an absolute URL of this server, or another's as it stands in the resource."""
     found = [target for value in values for target in _targets(context, param, plain(value))]
     local = [(kind, fhir_id) for kind, fhir_id in found if kind]
-    ids = tuple(fhir_id for _, fhir_id in found)
-    if param.is_patient or (rtype.patient_key in param.keys and found and all(kind == "Patient" for kind, _ in found)):
-        return Patients(ids)
+    if param.keys == (rtype.patient_key,) and len(local) == len(found) and all(kind == "Patient" for kind, _ in local):
+        return Patients(tuple(fhir_id for _, fhir_id in local))
     hashes = tuple(
         reference_hash(tenant_id=context.tenant_id, key=key, target=f"{kind}/{fhir_id}" if kind else fhir_id)
         for key in param.keys
@@ -226,7 +225,7 @@ def _targets(context: Context, param: Param, value: str) -> list[tuple[str, str]
     fhir_id = rest.split("/_history/")[0]
     if kind in param.targets and ID.fullmatch(fhir_id):
         return [(kind, fhir_id)]
-    return [("", value)] if ":" in value and local == value and not param.is_patient else []
+    return [("", value)] if ":" in value and local == value else []
 
 
 def _reference_identifier(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:

@@ -13,12 +13,12 @@ from django.db import OperationalError, connection
 from fhirapi.outcomes import FhirError
 from fhirapi.registry import NAMES, ONE, TYPES
 from fhirapi.search_include import Include, included
-from fhirapi.search_sort import NEWEST, Position, Sort, after, order_by
-from fhirapi.search_terms import All, Patients, Sql, Term, Tokens, conjunction, sql_join
+from fhirapi.search_sort import NEWEST, UPDATED, Position, Sort, after, order_by
+from fhirapi.search_terms import All, Patients, Sql, Term, Tokens, conjunction, sql_join, unmet
 from fhirapi.store import Document
 from journal.wall.scope import tenant_id_current
 
-LONG = 5000  # resources; what finds so many is common
+LONG = 2000  # resources; what finds so many is common
 LISTS_MAX = 8  # that one statement walks side by side
 NOWHERE = 0  # no hash: what nothing is found by
 TIMEOUT_MS = 5000
@@ -52,11 +52,11 @@ class Page:
 def resource_search(*, query: Query) -> Page:
     """One page of what the hospital in scope holds. Raises FhirError 504 where that would take too long."""
     with _time_limit():
-        driver = _driver(query)
+        plan = _plan(query)
         if query.is_count_only:
-            return Page(matches=(), total=_count(query, driver))
-        total = query.after[2] if query.after else _count(query, driver) if query.is_total else None
-        rows = _page_rows(query, driver)
+            return Page(matches=(), total=_count(query, plan))
+        total = query.after[2] if query.after else _count(query, plan) if query.is_total else None
+        rows = _page_rows(query, plan)
         page, is_more = rows[: query.count], len(rows) > query.count
         matches = tuple(_document(row[-5:]) for row in page)
         keys = len(query.sorts)
@@ -66,6 +66,18 @@ def resource_search(*, query: Query) -> Page:
             total=total,
             last=(tuple(page[-1][:keys]), page[-1][keys], total) if is_more else None,
         )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a search starts from: everything that a rare term finds, a common one's list, or without a term the whole type."""
+
+    term: Term | None
+    is_rare: bool = False
+
+    @property
+    def start(self) -> Sql | None:
+        return self.term.start() if self.term and self.is_rare else None
 
 
 @contextmanager
@@ -84,12 +96,12 @@ def _time_limit() -> Iterator[None]:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
 
 
-def _page_rows(query: Query, driver: Term | None) -> list[tuple[Any, ...]]:
+def _page_rows(query: Query, plan: _Plan) -> list[tuple[Any, ...]]:
     """(keys..., rid, type, fhir_id, version, last_updated, content), one more than asked for: that one proves a next page."""
     names = [*(f"k{number}" for number in range(len(query.sorts))), "rid"]
     order = order_by(query.sorts, names)
     limit = query.count + 1
-    branches = _branches(query, driver)
+    branches = _branches(query, plan)
     parts = " UNION ALL ".join(f"({branch.text} ORDER BY {order} LIMIT {limit})" for branch in branches)
     texts = ", ".join(f"page.{name}::text" for name in names[:-1])
     with connection.cursor() as cursor:
@@ -103,12 +115,9 @@ def _page_rows(query: Query, driver: Term | None) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def _count(query: Query, driver: Term | None) -> int:
-    terms = conjunction(query.terms, "r")
-    start = driver.start() if driver else None
-    source = (
-        Sql(f" AND r.rid = ANY(ARRAY({start.text}))", start.values) if start and not isinstance(driver, Tokens) else Sql("")
-    )
+def _count(query: Query, plan: _Plan) -> int:
+    terms = conjunction(_rest(query, plan), "r")
+    source = _among(plan.start)
     kinds, numbers = _kinds(query)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -123,24 +132,39 @@ def _kinds(query: Query) -> tuple[str, list[Any]]:
     return ("r.rtype = %s", numbers) if len(numbers) == 1 else ("r.rtype = ANY(%s)", [numbers])
 
 
-def _branches(query: Query, driver: Term | None) -> list[Sql]:
-    """SELECTs of (keys, rid) that together find everything; each walks its own list, in the page's order where it can."""
-    walked = _walked(driver)
+def _branches(query: Query, plan: _Plan) -> list[Sql]:
+    """SELECTs of (keys, rid) that together find everything."""
+    if isinstance(plan.term, Patients):
+        return [_set_branch(query, Sql(" AND r.patient = %s", (patient,)), plan) for patient in plan.term.ids or ("",)]
+    if plan.is_rare:
+        return [_set_branch(query, _among(plan.start), plan)]
+    walked = _walked(plan.term)
     if walked and query.sorts == (NEWEST,):
-        return [_posting_branch(query, hv) for hv in walked.hashes or (NOWHERE,)]
-    if isinstance(driver, Patients):
-        return [_resource_branch(query, Sql(" AND r.patient = %s", (patient,))) for patient in driver.ids or ("",)]
-    start = driver.start() if driver else None
-    if start:
-        return [_resource_branch(query, Sql(f" AND r.rid = ANY(ARRAY({start.text}))", start.values))]
-    return [_resource_branch(query, Sql(""))]
+        return [_walk(query, "sort_date", Sql("fhir_posting w WHERE w.tenant_id = %s AND w.hv = %s", (tenant_id_current(), hv)))
+                for hv in walked.hashes or (NOWHERE,)]  # fmt: skip
+    column = {NEWEST.text: "sort_date", UPDATED: "last_updated"}.get(query.sorts[0].text) if len(query.sorts) == 1 else None
+    if column is None:
+        return [_set_branch(query, Sql(""), plan)]
+    numbers = [TYPES[name].number for name in query.rtypes]
+    of_type = "fhir_resource w WHERE w.tenant_id = %s AND w.rtype = %s"
+    return [_walk(query, column, Sql(of_type, (tenant_id_current(), number))) for number in numbers]
 
 
-def _resource_branch(query: Query, start: Sql) -> Sql:
+def _among(start: Sql | None) -> Sql:
+    """Only these rows. As an array: their number is not known to the planner, which reads an index for each."""
+    return Sql(f" AND r.rid = ANY(ARRAY({start.text}))", start.values) if start else Sql("")
+
+
+def _rest(query: Query, plan: _Plan) -> Sequence[Term]:
+    return unmet(query.terms, plan.term) if plan.is_rare else query.terms
+
+
+def _set_branch(query: Query, start: Sql, plan: _Plan) -> Sql:
+    """All that meets the terms, to be sorted."""
     keys = [sort.key("r") for sort in query.sorts]
     kinds, numbers = _kinds(query)
     where = sql_join(
-        [conjunction(query.terms, "r"), *(_and(part) for part in after(query.sorts, keys, "r.rid", query.after))], ""
+        [conjunction(_rest(query, plan), "r"), *(_and(part) for part in after(query.sorts, keys, "r.rid", query.after))], ""
     )
     columns = sql_join([Sql(f"{key.text} AS k{number}", key.values) for number, key in enumerate(keys)], ", ")
     return Sql(
@@ -149,15 +173,25 @@ def _resource_branch(query: Query, start: Sql) -> Sql:
     )
 
 
-def _posting_branch(query: Query, hv: int) -> Sql:
-    key = Sql("p.sort_date")
-    where = sql_join(
-        [conjunction(query.terms, "r"), *(_and(part) for part in after(query.sorts, [key], "p.rid", query.after))], ""
-    )
+def _walk(query: Query, column: str, source: Sql) -> Sql:
+    """A list in the page's order, alias `w`, each of its resources looked at until the page is full.
+
+    OFFSET 0 keeps the planner from turning the walk into a join of everything: under row level security it knows nothing
+    about how many resources meet a term.
+    """
+    key = Sql(f"w.{column}")
+    follow = sql_join([_and(part) for part in after(query.sorts, [key], "w.rid", query.after)], "")
+    terms = conjunction(query.terms, "r")
+    place, _, condition = source.text.partition(" WHERE ")
+    look = ""
+    if query.terms:
+        look = (
+            " CROSS JOIN LATERAL (SELECT FROM fhir_resource r WHERE r.tenant_id = %s AND r.rid = w.rid"  # noqa: S608 constants
+            f"{terms.text} OFFSET 0) f"
+        )
     return Sql(
-        "SELECT p.sort_date AS k0, p.rid FROM fhir_posting p JOIN fhir_resource r ON r.tenant_id = p.tenant_id AND r.rid = p.rid "  # noqa: S608
-        f"WHERE p.tenant_id = %s AND r.tenant_id = %s AND p.hv = %s{where.text}",
-        (tenant_id_current(), tenant_id_current(), hv, *where.values),
+        f"SELECT {key.text} AS k0, w.rid FROM {place}{look} WHERE {condition}{follow.text}",  # noqa: S608 constants
+        (*((tenant_id_current(), *terms.values) if query.terms else ()), *source.values, *follow.values),
     )
 
 
@@ -165,21 +199,23 @@ def _and(part: Sql) -> Sql:
     return Sql(f" AND {part.text}", part.values)
 
 
-def _driver(query: Query) -> Term | None:
-    """The condition that finds fewest: ids and identifiers, a patient, then the shortest list. None: walk the resources."""
+def _plan(query: Query) -> _Plan:
+    """The condition that finds fewest: ids and identifiers, a patient, then the shortest list."""
     exact = next((term for term in query.terms if term.rank == ONE and term.start()), None)
     patients = next((term for term in query.terms if isinstance(term, Patients)), None)
     if exact or patients:
-        return exact or patients
+        return _Plan(exact or patients, is_rare=True)
     able = [term for term in query.terms if term.start()]
-    if not able or (len(able) == 1 and _walked(able[0]) and query.sorts == (NEWEST,)):
-        return able[0] if able else None
+    if not able:
+        return _Plan(None)
+    if len(able) == 1 and query.sorts == (NEWEST,) and (only := _walked(able[0])) and len(only.hashes) == 1:
+        return _Plan(able[0])  # nothing to choose
     sizes = _sizes(able)
     size, _, place = min((size, term.rank, place) for place, (term, size) in enumerate(zip(able, sizes, strict=True)))
     if size < LONG:
-        return able[place]
+        return _Plan(able[place], is_rare=True)
     # All are common. A list in the page's order soon meets enough of them; any other would have to be sorted as a whole.
-    return next((term for term in able if _walked(term)), None) if query.sorts == (NEWEST,) else None
+    return _Plan(next((term for term in able if _walked(term)), None) if query.sorts == (NEWEST,) else None)
 
 
 def _walked(term: Term | None) -> Tokens | None:

@@ -30,13 +30,14 @@ class Sort:
 
 
 NEWEST = Sort(text="{r}.sort_date", cast="timestamptz", is_descending=True)  # the default, in the order of every posting list
+UPDATED = "{r}.last_updated"
 LAST = {"timestamptz": ("'infinity'", "'-infinity'"), "float8": ("'Infinity'", "'-Infinity'"), "text": ("chr(1114111)", "''")}
 
 
 def sort_make(*, rtype: ResourceType, name: str, is_descending: bool) -> Sort | None:
     """The key that `_sort` names, None for none of ours."""
     if name == "_lastUpdated":
-        return Sort(text="{r}.last_updated", cast="timestamptz", is_descending=is_descending)
+        return Sort(text=UPDATED, cast="timestamptz", is_descending=is_descending)
     if name == "_id":
         return Sort(text='{r}.fhir_id COLLATE "C"', cast="text", is_descending=is_descending)
     if name == rtype.date and rtype.date:

@@ -1,12 +1,12 @@
 """The conditions of a search. Each says two things in SQL: whether a resource meets it, and which resources it may start from.
 
-`where` is exact. `start` may find more, never less: whoever starts from it filters by `where` as well. Every statement names
-the tenant itself, beside row level security.
+`where` is exact. `start` may find more, never less: whoever starts from it filters by `where` as well, unless the term says
+that both find the same (`is_exact`). Every statement names the tenant itself, beside row level security.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from fhirapi.hashes import is_posted
 from fhirapi.registry import FEW, MANY, ONE, SOME
@@ -24,6 +24,9 @@ class Term(Protocol):
 
     @property
     def rank(self) -> int: ...
+
+    @property
+    def is_exact(self) -> bool: ...
 
     def where(self, r: str) -> Sql:
         """A condition on the alias `r` of fhir_resource."""
@@ -48,6 +51,7 @@ class Tokens:
 
     hashes: tuple[int, ...]
     rank: int = MANY
+    is_exact: ClassVar[bool] = True
 
     def where(self, r: str) -> Sql:
         return Sql(f"{r}.tok && %s::bigint[]", (list(self.hashes),))
@@ -65,6 +69,7 @@ class Patients:
 
     ids: tuple[str, ...]
     rank: int = FEW
+    is_exact: ClassVar[bool] = True
 
     def where(self, r: str) -> Sql:
         return Sql(f"{r}.patient = ANY(%s)", (list(self.ids),))
@@ -81,6 +86,7 @@ class Ids:
     ids: tuple[str, ...]
     number: int | None
     rank: int = ONE
+    is_exact: ClassVar[bool] = True
 
     def where(self, r: str) -> Sql:
         return Sql(f"{r}.fhir_id = ANY(%s)", (list(self.ids),))
@@ -101,6 +107,7 @@ class Rows:
     values: tuple[Any, ...]
     rank: int = MANY
     is_start: bool = True
+    is_exact: ClassVar[bool] = True
 
     def where(self, r: str) -> Sql:
         text = f"EXISTS (SELECT FROM {self.table} x WHERE x.tenant_id = %s AND x.rid = {r}.rid AND {self.text})"  # noqa: S608
@@ -120,6 +127,7 @@ class Column:
     text: str
     values: tuple[Any, ...]
     rank: int = MANY
+    is_exact: ClassVar[bool] = False
 
     def where(self, r: str) -> Sql:
         return Sql(self.text.replace("{r}", r), self.values)
@@ -132,6 +140,7 @@ class Column:
 class Not:
     term: Term
     rank: int = MANY
+    is_exact: ClassVar[bool] = False
 
     def where(self, r: str) -> Sql:
         inner = self.term.where(r)
@@ -144,6 +153,7 @@ class Not:
 @dataclass(frozen=True)
 class All:
     terms: tuple[Term, ...]
+    is_exact: ClassVar[bool] = False
 
     @property
     def rank(self) -> int:
@@ -163,6 +173,10 @@ class AnyOf:
     """At least one of these; none of none."""
 
     terms: tuple[Term, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        return all(term.is_exact for term in self.terms)
 
     @property
     def rank(self) -> int:
@@ -188,6 +202,7 @@ class PointsAt:
     number: int
     terms: tuple[Term, ...]
     rank: int = SOME
+    is_exact: ClassVar[bool] = True
 
     def where(self, r: str) -> Sql:
         f, t = f"{r}f", f"{r}t"
@@ -216,6 +231,7 @@ class PointedAtBy:
     number: int
     terms: tuple[Term, ...]
     rank: int = SOME
+    is_exact: ClassVar[bool] = True
 
     def where(self, r: str) -> Sql:
         f, t = f"{r}f", f"{r}t"
@@ -240,10 +256,17 @@ class PointedAtBy:
 def found_sql(number: int, terms: Sequence[Term]) -> Sql:
     """A SELECT of (rid, fhir_id) of the resources of a type that meet the terms, from the first that can start."""
     starts = [(term.rank, place, start) for place, term in enumerate(terms) if (start := term.start())]
-    first = min(starts, key=lambda found: found[:2])[2] if starts else None
-    where = conjunction(terms, "t")
-    text = f"SELECT t.rid, t.fhir_id FROM fhir_resource t WHERE t.tenant_id = %s AND t.rtype = %s{where.text}"  # noqa: S608
-    if first is None:
-        return Sql(text, (tenant_id_current(), number, *where.values))
-    values = (tenant_id_current(), number, *where.values, *first.values)
-    return Sql(f"{text} AND t.rid IN ({first.text})", values)
+    text = "SELECT t.rid, t.fhir_id FROM fhir_resource t WHERE t.tenant_id = %s AND t.rtype = %s"
+    if not starts:
+        where = conjunction(terms, "t")
+        return Sql(text + where.text, (tenant_id_current(), number, *where.values))
+    _, first, start = min(starts, key=lambda found: found[:2])
+    where = conjunction(unmet(terms, terms[first]), "t")
+    # As an array: their number is not known to the planner, which reads an index for each.
+    values = (tenant_id_current(), number, *start.values, *where.values)
+    return Sql(f"{text} AND t.rid = ANY(ARRAY({start.text})){where.text}", values)
+
+
+def unmet(terms: Sequence[Term], start: Term | None) -> Sequence[Term]:
+    """What is left to look at in resources that `start` found."""
+    return [term for term in terms if not (term is start and term.is_exact)]

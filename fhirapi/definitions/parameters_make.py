@@ -116,13 +116,22 @@ def _param(schema: Schema, rtype: str, param: dict[str, Any], names: dict[str, s
     if targets := _targets(rtype, param):
         entry["targets"] = targets
     if param["type"] == "composite":
-        entry["components"] = [names[part["definition"]] for part in param["component"]]
+        entry["components"] = [_component(param, part, names) for part in param["component"]]
     branches = [branch for text in _alternatives(param["expression"]) if (branch := _branch(rtype, text, param["type"]))]
     entry["keys"] = [branch.key for branch in branches]
+    entry["expression"] = " | ".join(text for text in _alternatives(param["expression"]) if _branch(rtype, text, param["type"]))
     if param["code"] == "patient" and schema.is_single(rtype, branches[0].steps):
         entry["isSingle"] = True
     # A composite of the resource itself has both components at once: there is no pair to keep together.
     return entry, [branch for branch in branches if branch.key not in UNINDEXED | {rtype}]
+
+
+def _component(param: dict[str, Any], part: dict[str, str], names: dict[str, str]) -> str:
+    """The parameter of one part. DocumentReference.relationship names its two the wrong way round; the expressions are right."""
+    wanted = f"{param['expression']}.{part['expression']}"
+    return {"DocumentReference.relatesTo.code": "relation", "DocumentReference.relatesTo.target": "relatesto"}.get(
+        wanted, names[part["definition"]]
+    )
 
 
 def _targets(rtype: str, param: dict[str, Any]) -> list[str]:
