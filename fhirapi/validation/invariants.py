@@ -12,6 +12,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import orjson
+
 from fhirapi.definitions.elements import definitions, shape
 
 Node = dict[str, Any]
@@ -150,17 +152,12 @@ def _contained(node: Node) -> list[Node]:
 
 
 def _is_referred(node: Node, root: Node) -> bool:
-    """dom-3: each contained resource is pointed at from elsewhere, or points at what contains it."""
+    """dom-3: each contained resource is pointed at from somewhere in here, or points at what contains it."""
     items = _contained(node)
     if not items:
         return True
-    outside = _anchors({key: value for key, value in node.items() if key != "contained"})
-    inside = [_anchors(item) for item in items]
-    for place, item in enumerate(items):
-        others = outside.union(*(found for at, found in enumerate(inside) if at != place))
-        if f"#{item.get('id')}" not in others | inside[place] and "#" not in inside[place]:
-            return False
-    return True
+    anchors = _anchors(node)
+    return all(f"#{item.get('id')}" in anchors or "#" in _anchors(item) for item in items)
 
 
 def _anchors(node: Any) -> set[str]:
@@ -173,10 +170,17 @@ def _anchors(node: Any) -> set[str]:
 
 
 def _has_own_component(node: Node, root: Node) -> bool:
-    if not _has_choice(node, "value"):
+    if not _has_choice(node, "value") or "component" not in node:
         return False
-    codings = _list(node.get("code", {}), "coding")
-    return any(coding in codings for part in _list(node, "component") for coding in _list(part.get("code", {}), "coding"))
+    own = _codings(node)
+    return any(not own.isdisjoint(_codings(part)) for part in _list(node, "component"))
+
+
+def _codings(node: Node) -> set[bytes]:
+    """The codings of `code`, each as a text to compare by."""
+    return {
+        orjson.dumps(coding, default=float, option=orjson.OPT_SORT_KEYS) for coding in _list(node.get("code", {}), "coding")
+    }
 
 
 def _is_abated_right(node: Node, root: Node) -> bool:

@@ -26,7 +26,7 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
 _SCHEMES = frozenset({"http", "https", "mailto", "tel", "ftp", "urn", "cid"})
 _IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp|bmp)[;,]", re.IGNORECASE)
 _STYLE = re.compile(
-    r"url\s*\(\s*['\"]?\s*(?!data:\s*image/)[^)]*(?::|//)|expression\s*\(|@import|behaviou?r\s*:|-moz-binding|javascript:|\\|/\*",
+    r"url\s*\(\s*['\"]?\s*(?!data:\s*image/)[^()]*(?::|//)|expression\s*\(|@import|behaviou?r\s*:|-moz-binding|javascript:|\\|/\*",
     re.IGNORECASE,
 )
 DEPTH_MAX = 64

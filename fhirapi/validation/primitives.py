@@ -29,6 +29,12 @@ _TIME_OF_DAY = re.compile(_TIME, re.ASCII)
 _SPACE = re.compile(r"[ \t\r\n]+")
 
 
+def is_primitive(kind: str, value: Any) -> bool:
+    """Whether this parsed JSON value is one of the FHIR type."""
+    types, check = CHECKS[kind]
+    return type(value) in types and check(value)
+
+
 def _is_string(value: str) -> bool:
     return 0 < len(value) <= STRING_MAX and not value.isspace() and not _FORBIDDEN.search(value)
 
