@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import IntegrityError
 from django.http import Http404
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
@@ -43,6 +44,7 @@ STATUS_OF: dict[type[Exception], int] = {
     ResourceGoneError: 410,
     InvalidResourceError: 422,
     InvalidJsonError: 400,
+    IntegrityError: 409,
 }
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
@@ -13,6 +14,7 @@ from fhir.resources.R4B import get_fhir_model_class
 
 from fhirapi.links import rewritten
 from fhirapi.views import bundle as bundle_view
+from fhirapi.views import write as write_view
 from tests.conftest import Hospital
 from tests.fhirapi.test_http import assert_outcome
 from tests.fhirapi.test_store import at_once, rows
@@ -186,6 +188,31 @@ def test_two_entries_for_one_resource(fhir: Writer) -> None:
     assert_outcome(fhir.bundle("transaction", twice, twice), 400)
     assert fhir.get("Patient/p")["ETag"] == 'W/"1"'
     assert answers(fhir.bundle("transaction", update, entry("GET", "Patient/p")))[1]["etag"] == 'W/"2"'
+
+
+def test_a_full_url_names_one_entry(fhir: Writer) -> None:
+    """ "bdl-7: FullUrl must be unique in a bundle": a link to two resources would be a guess."""
+    response = fhir.bundle("transaction", *[entry("POST", "Patient", patient(), full_url=URN)] * 2)
+    assert "Bundle.entry[1]" in assert_outcome(response, 400)["diagnostics"]
+    assert count(fhir) == 0
+
+
+def test_what_fails_in_a_batch_leaves_nothing(fhir: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that breaks after its write, or that loses against another, undoes that write; its neighbours stay."""
+    honest = write_view.audit_record
+
+    def failing(**values: Any) -> None:
+        honest(**values)
+        if values["object_id"] in errors:
+            raise errors[values["object_id"]]
+
+    deadlock = OperationalError()
+    deadlock.__cause__ = psycopg.errors.DeadlockDetected()
+    errors = {"b": RuntimeError(), "d": deadlock}
+    monkeypatch.setattr(write_view, "audit_record", failing)
+    puts = [entry("PUT", f"Patient/{name}", patient() | {"id": name}) for name in "abcd"]
+    assert [one["status"] for one in answers(fhir.bundle("batch", *puts))] == ["201", "500", "201", "409"]
+    assert sorted(fhir.ids("Patient")) == ["a", "c"]
 
 
 def test_conditional_references_and_creates(fhir: Writer) -> None:
