@@ -16,6 +16,11 @@ from fhirapi.store import Document, lock_take
 from journal.wall.scope import tenant_id_current
 
 FORM = frozenset({"_format", "_pretty"})  # about the answer, not about what is meant
+# About the result; what is no criterion and no search parameter either is refused by the strict reading of the rest.
+RESULT = frozenset({
+    "_sort", "_count", "_include", "_revinclude", "_summary", "_total", "_elements", "_contained", "_containedType", "_cursor",
+    "_maxresults",
+})  # fmt: skip
 PAIRS_MAX = 20
 
 
@@ -48,7 +53,7 @@ def criteria_make(*, rtype: str, pairs: Sequence[tuple[str, str]]) -> Criteria:
         raise FhirError(404, code="not-supported")
     if not kept:
         raise FhirError(412, "A conditional interaction needs search criteria.")
-    if any(name.startswith("_") and name not in {"_id", "_tag", "_security", "_profile", "_source", "_lastUpdated"} for name, _ in kept):
+    if any(name.partition(":")[0] in RESULT for name, _ in kept):
         raise FhirError(400, "A parameter about the result is no criterion.", code="not-supported")
     return Criteria(rtype=rtype, pairs=kept)
 

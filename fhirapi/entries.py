@@ -104,6 +104,15 @@ def write_check(entry: Entry) -> None:
         raise FhirError(412, "A conditional interaction needs search criteria.")
 
 
+def names_check(*, entries: Sequence[Entry]) -> None:
+    """No fullUrl is there twice (bdl-7): whom would a link mean?"""
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.full_url in seen:
+            raise EntryRefusedError(entry.position, FhirError(400, "Another entry has the same fullUrl.", code="duplicate"))
+        seen |= {entry.full_url} if entry.full_url else set()
+
+
 def duplicates_check(*, keys: Sequence[tuple[int, str, str]]) -> None:
     """(position, type, id): no resource may be written twice (FHIR R4 3.1.0.11.2)."""
     seen: set[tuple[str, str]] = set()

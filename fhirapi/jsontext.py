@@ -56,7 +56,7 @@ def json_load(data: bytes) -> Any:
     except (json.JSONDecodeError, RecursionError):
         raise InvalidJsonError("The body is not JSON.") from None
     # Most bodies have fewer brackets than may be nested.
-    if text.count("{") + text.count("[") > DEPTH_MAX and _is_deeper(tree, DEPTH_MAX):
+    if text.count("{") + text.count("[") > DEPTH_MAX and is_deeper(tree, DEPTH_MAX):
         raise InvalidJsonError(f"The body is nested deeper than {DEPTH_MAX} levels.")
     if "\\u" in text:  # only an escape can hide what cannot be written again
         json_dump(tree)
@@ -104,12 +104,13 @@ def _constant(text: str) -> Any:
     raise InvalidJsonError("NaN and Infinity are no JSON.")
 
 
-def _is_deeper(node: Any, left: int) -> bool:
+def is_deeper(node: Any, left: int) -> bool:
+    """Is it nested deeper than this many levels?"""
     if not isinstance(node, dict | list):
         return False
     if left == 0:
         return True
-    return any(_is_deeper(child, left - 1) for child in (node.values() if isinstance(node, dict) else node))
+    return any(is_deeper(child, left - 1) for child in (node.values() if isinstance(node, dict) else node))
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse_int=_integer, parse_constant=_constant)

@@ -53,11 +53,7 @@ def replacer(*, targets: Mapping[str, str], root: str) -> Callable[[str], str]:
     """`targets`: fullUrl or conditional reference -> `Type/id`. `root` is that of the entry's own fullUrl, for relative links."""
 
     def replace(link: str) -> str:
-        plain, mark, fragment = link.partition("#")
-        found = targets.get(link) or targets.get(plain) or (targets.get(root + plain) if root else None)
-        if not found:
-            return link
-        return found + mark + fragment if plain != link and link not in targets else found
+        return targets.get(link) or (targets.get(root + link) if root else None) or link
 
     return replace
 

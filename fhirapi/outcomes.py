@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import IntegrityError
 from django.http import Http404
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
@@ -44,6 +45,7 @@ STATUS_OF: dict[type[Exception], int] = {
     StoreConflictError: 409,
     ResourceGoneError: 410,
     InvalidJsonError: 400,
+    IntegrityError: 409,
 }
 
 

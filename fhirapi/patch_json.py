@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from fhirapi.jsontext import DEPTH_MAX, is_deeper
+
+COPY_MAX = 1000  # values within a value that is copied: a copy of a copy doubles
 INDEX = re.compile(r"0|[1-9][0-9]{0,9}")  # RFC 6901 4: no leading zeros
 
 
@@ -65,7 +68,10 @@ def _move(document: Any, operation: dict[str, Any]) -> Any:
 
 
 def _copy(document: Any, operation: dict[str, Any]) -> Any:
-    return _put(document, _pointer(operation, "path"), copy.deepcopy(_at(document, _pointer(operation, "from"))))
+    value = _at(document, _pointer(operation, "from"))
+    if not _is_small(value) or is_deeper(value, DEPTH_MAX):
+        raise PatchError("the value is too large to be copied.")
+    return _put(document, _pointer(operation, "path"), copy.deepcopy(value))
 
 
 def _test(document: Any, operation: dict[str, Any]) -> Any:
@@ -90,7 +96,10 @@ def _pointer(operation: dict[str, Any], name: str) -> list[str]:
     text = operation.get(name)
     if not isinstance(text, str) or (text and not text.startswith("/")):
         raise PatchError(f"{name} is no JSON pointer.", status=400)
-    return [step.replace("~1", "/").replace("~0", "~") for step in text.split("/")[1:]]
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in text.split("/")[1:]]
+    if len(steps) > DEPTH_MAX:
+        raise PatchError("there is nothing at that path.")
+    return steps
 
 
 def _at(document: Any, path: list[str]) -> Any:
@@ -107,6 +116,16 @@ def _key(node: Any, step: str) -> Any:
     if isinstance(node, list) and INDEX.fullmatch(step) and int(step) < len(node):
         return int(step)
     raise PatchError("there is nothing at that path.")
+
+
+def _is_small(value: Any) -> bool:
+    """Looked at no further than COPY_MAX."""
+    seen, waiting = 0, [value]
+    while waiting and seen <= COPY_MAX:
+        node = waiting.pop()
+        seen += 1
+        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return seen <= COPY_MAX
 
 
 def _put(document: Any, path: list[str], value: Any) -> Any:

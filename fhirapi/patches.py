@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from fhirapi.jsontext import DEPTH_MAX, is_deeper
 from fhirapi.outcomes import FhirError
 from fhirapi.patch_fhirpath import fhirpath_patch_apply
 from fhirapi.patch_json import PatchError, json_patch_apply
@@ -33,8 +34,8 @@ def patch_make(*, tree: Any) -> Callable[[Resource], Resource]:
                 found = apply(found, operation)
             except PatchError as error:
                 raise FhirError(error.status, f"Operation {position} of the patch: {error.user_message}") from None
-        if not isinstance(found, dict):
-            raise FhirError(422, "The patch leaves no resource.")
+        if not isinstance(found, dict) or is_deeper(found, DEPTH_MAX):
+            raise FhirError(422, f"The patch leaves no resource, or one nested deeper than {DEPTH_MAX} levels.")
         return found
 
     return patch

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fhirapi.conditional import Criteria, criteria_lock, criteria_match, criteria_read
-from fhirapi.entries import Entry, EntryRefusedError, duplicates_check, write_check
+from fhirapi.entries import Entry, EntryRefusedError, duplicates_check, names_check, write_check
 from fhirapi.jsontext import InvalidJsonError, json_load
 from fhirapi.links import conditional, references, replacer, rewritten, root_of
 from fhirapi.outcomes import FhirError
@@ -39,6 +39,7 @@ class _Plan:
 
 def transaction_write(*, entries: Sequence[Entry], base: str) -> tuple[dict[int, Done], dict[int, Document]]:
     """(what was done, what was found instead of being created), by position. Raises EntryRefusedError."""
+    names_check(entries=entries)
     plan = _Plan(base=base, entries=[entry for entry in entries if entry.method not in {"GET", "HEAD"}])
     for entry in plan.entries:
         with _naming(entry):

@@ -162,9 +162,8 @@ class WritingView(FhirView):
 
     def settled(self, work: Callable[[], T]) -> T:
         """Do it all in one transaction, and once more if PostgreSQL ended that to free others of a deadlock."""
-        if is_in_scope():  # an entry of a bundle, which settles for all of them
-            return work()
-        for is_last in (False, True):
+        is_alone = not is_in_scope()  # else an entry of a batch, whose transaction goes on
+        for is_last in (False, True) if is_alone else (True,):
             try:
                 with tenant_scope(self.tenant_id):
                     return work()

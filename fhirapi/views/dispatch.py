@@ -32,6 +32,8 @@ def entry_dispatch(request: Request, *, slug: str, entry: Entry) -> HttpResponse
     inner = WSGIRequest(_environ(request, entry, path))
     with transaction.atomic():  # a savepoint: the scope is open
         response: HttpResponseBase = match.func(inner, slug=slug, **match.kwargs)
+        if response.status_code >= 400:
+            transaction.set_rollback(True)
     return response
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
@@ -13,6 +14,7 @@ from fhir.resources.R4B import get_fhir_model_class
 
 from fhirapi.links import rewritten
 from fhirapi.views import bundle as bundle_view
+from fhirapi.views import write as write_view
 from tests.conftest import Hospital
 from tests.fhirapi.test_http import assert_outcome
 from tests.fhirapi.test_store import at_once, rows
@@ -70,9 +72,9 @@ def test_links_become_what_they_mean(fhir: Writer) -> None:
 
 
 def test_restful_full_urls_are_links_too(fhir: Writer) -> None:
-    """A bundle from another server: its absolute and relative references follow the new ids, versions and fragments as well."""
+    """A bundle from another server: its absolute and relative references follow the new ids."""
     other = "http://other.example/fhir"
-    one = observation("Patient/77") | {"focus": [{"reference": f"{other}/Patient/77"}, {"reference": f"{URN}#x"}]}
+    one = observation("Patient/77") | {"focus": [{"reference": f"{other}/Patient/77"}, {"reference": URN}]}
     response = fhir.bundle(
         "transaction", entry("POST", "Patient", patient(), full_url=f"{other}/Patient/77"),
         entry("POST", "Observation", one, full_url=f"{other}/Observation/5"),
@@ -81,7 +83,7 @@ def test_restful_full_urls_are_links_too(fhir: Writer) -> None:
     patient_id, observation_id, device_id = [told["location"].split("/")[-3] for told in answers(response)]
     made = fhir.get(f"Observation/{observation_id}").json()
     assert made["subject"]["reference"] == f"Patient/{patient_id}"
-    assert [link["reference"] for link in made["focus"]] == [f"Patient/{patient_id}", f"Device/{device_id}#x"]
+    assert [link["reference"] for link in made["focus"]] == [f"Patient/{patient_id}", f"Device/{device_id}"]
 
 
 def test_only_links_are_rewritten() -> None:
@@ -186,6 +188,31 @@ def test_two_entries_for_one_resource(fhir: Writer) -> None:
     assert_outcome(fhir.bundle("transaction", twice, twice), 400)
     assert fhir.get("Patient/p")["ETag"] == 'W/"1"'
     assert answers(fhir.bundle("transaction", update, entry("GET", "Patient/p")))[1]["etag"] == 'W/"2"'
+
+
+def test_a_full_url_names_one_entry(fhir: Writer) -> None:
+    """ "bdl-7: FullUrl must be unique in a bundle": a link to two resources would be a guess."""
+    response = fhir.bundle("transaction", *[entry("POST", "Patient", patient(), full_url=URN)] * 2)
+    assert "Bundle.entry[1]" in assert_outcome(response, 400)["diagnostics"]
+    assert count(fhir) == 0
+
+
+def test_what_fails_in_a_batch_leaves_nothing(fhir: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that breaks after its write, or that loses against another, undoes that write; its neighbours stay."""
+    honest = write_view.audit_record
+
+    def failing(**values: Any) -> None:
+        honest(**values)
+        if values["object_id"] in errors:
+            raise errors[values["object_id"]]
+
+    deadlock = OperationalError()
+    deadlock.__cause__ = psycopg.errors.DeadlockDetected()
+    errors = {"b": RuntimeError(), "d": deadlock}
+    monkeypatch.setattr(write_view, "audit_record", failing)
+    puts = [entry("PUT", f"Patient/{name}", patient() | {"id": name}) for name in "abcd"]
+    assert [one["status"] for one in answers(fhir.bundle("batch", *puts))] == ["201", "500", "201", "409"]
+    assert sorted(fhir.ids("Patient")) == ["a", "c"]
 
 
 def test_conditional_references_and_creates(fhir: Writer) -> None:

@@ -11,7 +11,7 @@ from fhirapi.projections import diagnostic_report_project, imaging_study_project
 from fhirapi.registry import COMMON, COUNT_DEFAULT, COUNT_MAX, PREFIXES, SORTS, TYPES
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import Fhir, event, report_make, study_make
-from tests.fhirapi.writing import Writer
+from tests.fhirapi.writing import FHIR_JSON, Writer
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance" / "fhir.md"
 
@@ -142,12 +142,12 @@ def _check_writing(fhir: Writer, statement: dict[str, Any], rtype: str, body: di
     assert list(patches) == statement["patchFormat"]
     for media, patch in patches.items():
         assert fhir.patch(path, patch, media=media).status_code == 200, (rtype, media)
-    current = fhir.get(path)
+    current = fhir.get(path, accept=FHIR_JSON)
     assert (current.json()["language"], current["ETag"]) == ("fr", 'W/"3"')
     assert fhir.put(path, current.json() | own, if_match='W/"1"').status_code == 412
     assert fhir.put(path, current.json() | own, if_match='W/"3"').status_code == 200
     assert fhir.get(path, **{"if-none-match": 'W/"4"'}).status_code == 304
-    assert fhir.get(f"{path}/_history/1").json() == made.json()
+    assert fhir.get(f"{path}/_history/1", accept=FHIR_JSON).json() == made.json()
     assert fhir.post(rtype, body, if_none_exist=f"_id={made.json()['id']}").status_code == 200
     assert fhir.put(f"{rtype}?_id={made.json()['id']}", body).status_code == 200
     assert fhir.delete(f"{rtype}?_id={made.json()['id']}").status_code == 204

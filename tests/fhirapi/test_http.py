@@ -35,7 +35,7 @@ def assert_outcome(response: Any, status: int) -> dict[str, Any]:
     assert response["Content-Type"] == FHIR_JSON
     body = response.json()
     get_fhir_model_class("OperationOutcome").model_validate(body)
-    assert body["issue"][0]["severity"] == "error"
+    assert body["issue"][0]["severity"] in {"error", "fatal"}
     return body["issue"][0]
 
 

@@ -145,6 +145,26 @@ def test_no_patch_ends_otherwise_than_by_an_error_of_ours(document: Any, operati
     assert is_equal(document, kept)
 
 
+def test_a_patch_is_no_bomb() -> None:
+    """ "everything from outside has a limit": copies of copies, and nesting by moves and adds."""
+    deep: Any = {}
+    for _ in range(50):
+        deep = {"a": deep}
+    nested = [{"op": "add", "path": "/b" + "/a" * 50, "value": deep}]
+    bombs = [
+        [{"op": "copy", "from": "", "path": "/a"}] * 100, [{"op": "copy", "from": "/l", "path": "/l/-"}] * 200,
+        [{"op": "add", "path": "/b", "value": deep}, *nested], [{"op": "test", "path": "/a" * 70, "value": 1}],
+    ]  # fmt: skip
+    for operations in bombs:
+        with pytest.raises(FhirError) as error:
+            patch_make(tree=operations)({"l": [1, 2, 3]})
+        assert error.value.status == 422
+    grown = [operation("add", "Patient" + ".extension[0]" * n, name="extension", value={"valueExtension": {"url": "u"}}) for n in range(80)]
+    with pytest.raises(FhirError) as error:
+        patch_make(tree=parameters(*grown))(patient())
+    assert error.value.status == 422
+
+
 def test_numbers_survive_a_patch() -> None:
     """ "numbers as written must survive, 1.00 stays 1.00": those that stay, those that move and those that come."""
     before = json_load(b'{"a":1.00,"b":[2.0,3.10E1]}')
