@@ -75,11 +75,11 @@ def shape(name: str) -> Shape:
     for element in entry["elements"]:
         found = [_member(element, kind) for kind in element["types"]]
         names = frozenset(member.name for member in found)
+        names |= {f"_{member.name}" for member in found if member.is_primitive}
         if element["name"].endswith("[x]"):
             choices.append((found[0].element, names))
         if element["min"]:
-            siblings = {f"_{member.name}" for member in found if member.is_primitive}
-            required.append((found[0].element, names | siblings))
+            required.append((found[0].element, names))
         for member in found:
             members[member.name] = member
             if member.is_primitive:
