@@ -41,6 +41,7 @@ class Walk:
         self.is_shell = is_shell
         self.types: set[str] = set()  # of all resources that were met
         self.has_model_fault = False
+        self.is_beyond_models = False  # they take no required choice that is there by its reason alone
 
     def add(self, code: str, place: Place, text: str, *, severity: str = "error") -> None:
         if len(self.issues) < ISSUES_MAX:
@@ -136,9 +137,10 @@ class Walk:
         if type(node) is not dict:
             self.add("structure", place, "must be an object")
             return
-        self.has_model_fault |= member.element == "value" and is_model_fault(member.name)
         if member.is_sibling:
             has_value = has_value or (not member.is_list and parent.get(member.name[1:]) is not None)
+            self.is_beyond_models |= not has_value and member.name != f"_{member.element}"
+        self.has_model_fault |= member.element == "value" and is_model_fault(member.name)
         if node.keys() <= {"id"} and not (has_value and node):
             self.add("invariant", place, "has neither a value nor children (ele-1)")
             return
