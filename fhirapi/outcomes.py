@@ -93,19 +93,13 @@ def _fhir_error(error: Exception) -> FhirError:
         return error
     if isinstance(error, APIException):
         return FhirError(error.status_code if error.status_code in ISSUES else 500)
-    if isinstance(error, InvalidResourceError):
-        return _invalid(error)
+    if isinstance(error, InvalidResourceError) and error.is_unreadable:
+        # No resource at all, and not one that breaks a rule (FHIR R4 3.1.0.8.1).
+        return FhirError(413 if error.issues[0].code == "too-long" else 400, issues=error.issues)
     for kind, status in STATUS_OF.items():
         if isinstance(error, kind):
-            return FhirError(status)
+            return FhirError(status, issues=getattr(error, "issues", ()))
     return FhirError(500)
-
-
-def _invalid(error: InvalidResourceError) -> FhirError:
-    """422 for a resource that breaks FHIR's rules, 400 or 413 for a body that is no resource at all (FHIR R4 3.1.0.1.5)."""
-    if not error.is_unreadable:
-        return FhirError(422, issues=error.issues)
-    return FhirError(413 if error.issues[0].code == "too-long" else 400, issues=error.issues)
 
 
 def _headers(error: Exception) -> dict[str, str]:

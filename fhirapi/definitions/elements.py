@@ -75,15 +75,17 @@ def shape(name: str) -> Shape:
     for element in entry["elements"]:
         found = [_member(element, kind) for kind in element["types"]]
         names = frozenset(member.name for member in found)
+        is_plain = element["name"] == "id" or (name, element["name"]) == ("Extension", "url")  # strings without extensions
+        siblings = {member.name: _sibling(member) for member in found if member.is_primitive and not is_plain}
+        names |= {sibling.name for sibling in siblings.values()}
         if element["name"].endswith("[x]"):
             choices.append((found[0].element, names))
         if element["min"]:
-            siblings = {f"_{member.name}" for member in found if member.is_primitive}
-            required.append((found[0].element, names | siblings))
+            required.append((found[0].element, names))
         for member in found:
             members[member.name] = member
-            if member.is_primitive:
-                members[f"_{member.name}"] = _sibling(member)
+            if sibling := siblings.get(member.name):
+                members[sibling.name] = sibling
     return Shape(
         name=name,
         kind=entry["kind"],

@@ -31,6 +31,9 @@ PROFILE = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = f"{PROFILE}structuredefinition-fhir-type"
 NARROWED = {f"{PROFILE}SimpleQuantity", f"{PROFILE}MoneyQuantity"}  # profiles that R4 itself uses as types
 
+# Of these sets HL7 lists no codes; what their codes look like is known (validation/primitives.py).
+OPEN = frozenset({"currencies", "mimetypes"})
+
 Json = dict[str, Any]
 
 
@@ -48,7 +51,7 @@ class ValueSets:
         name = url.removeprefix("http://hl7.org/fhir/ValueSet/")
         if name not in self.used and (codes := self._expand(url)):
             self.used[name] = codes
-        return name if name in self.used else ""
+        return name if name in self.used or name in OPEN else ""
 
     def _expand(self, url: str) -> dict[str, list[str]]:
         compose = self._sets.get(url, {}).get("compose", {})

@@ -45,8 +45,7 @@ def resource_check(*, resource: dict[str, Any]) -> None:
 
 def bundle_check(*, bundle: dict[str, Any]) -> None:
     """Raise InvalidResourceError unless the Bundle itself is valid; the resources in its entries are checked as they are stored."""
-    walk = Walk(is_shell=True)
-    walk.resource(bundle, None)
+    walk = _walk(bundle, Walk(is_shell=True))
     if walk.issues:
         raise InvalidResourceError(walk.issues[0].diagnostics, issues=tuple(walk.issues))
 
@@ -57,11 +56,15 @@ def resource_validate(*, resource: Any) -> list[Issue]:
 
 
 def _issues(resource: Any, *, with_warnings: bool = False) -> list[Issue]:
-    walk = Walk(with_warnings=with_warnings)
+    walk = _walk(resource, Walk(with_warnings=with_warnings))
+    if walk.is_beyond_models or any(issue.is_error for issue in walk.issues):
+        return walk.issues
+    return walk.issues + model_issues(resource, types=walk.types, has_model_fault=walk.has_model_fault)
+
+
+def _walk(resource: Any, walk: Walk) -> Walk:
     try:
         walk.resource(resource, None)
     except RecursionError:
-        return [Issue(severity="error", code="too-long", diagnostics="The resource is nested too deep")]
-    if any(issue.is_error for issue in walk.issues):
-        return walk.issues
-    return walk.issues + model_issues(resource, types=walk.types, has_model_fault=walk.has_model_fault)
+        walk.issues = [Issue(severity="error", code="too-long", diagnostics="The resource is nested too deep")]
+    return walk

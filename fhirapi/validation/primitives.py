@@ -28,6 +28,12 @@ _INSTANT = re.compile(rf"{_DAY}T{_TIME}{_ZONE}", re.ASCII)
 _TIME_OF_DAY = re.compile(_TIME, re.ASCII)
 _SPACE = re.compile(r"[ \t\r\n]+")
 
+# Required value sets whose codes HL7 does not list: ISO 4217, and BCP 13 with the short names that formats have.
+OPEN_CODES = {
+    "currencies": re.compile(r"[A-Z]{3}"),
+    "mimetypes": re.compile(r"[A-Za-z0-9!#$&^_.+\-]+/[A-Za-z0-9!#$&^_.+\-*]+(?:\s*;.*)?|xml|json|ttl|html"),
+}
+
 
 def is_primitive(kind: str, value: Any) -> bool:
     """Whether this parsed JSON value is one of the FHIR type."""

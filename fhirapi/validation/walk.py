@@ -11,13 +11,13 @@ from fhirapi.validation.invariants import Invariant, invariants_of
 from fhirapi.validation.issues import Issue
 from fhirapi.validation.models import is_model_fault
 from fhirapi.validation.narrative import narrative_problem
-from fhirapi.validation.primitives import CHECKS
+from fhirapi.validation.primitives import CHECKS, OPEN_CODES
 from fhirapi.validation.references import Scope, reference_problem
 
 ISSUES_MAX = 100  # an answer's size is bounded whatever was sent
-NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,40}")  # what could be an element; anything else is not repeated in an answer
+NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9_]{0,40}")  # what could be an element; anything else is not repeated in an answer
 CODED = frozenset({"CodeableConcept", "Coding"})
-JSON_WORDS = {str: "a string", bool: "true or false", int: "a number", float: "a number"}
+JSON_WORDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
 
 # A place is (place of the parent, element, index or -1): made in passing, and put into words only when there is a problem.
 Place = tuple[Any, str, int]
@@ -41,6 +41,7 @@ class Walk:
         self.is_shell = is_shell
         self.types: set[str] = set()  # of all resources that were met
         self.has_model_fault = False
+        self.is_beyond_models = False  # they take no required choice that is there by its reason alone
 
     def add(self, code: str, place: Place, text: str, *, severity: str = "error") -> None:
         if len(self.issues) < ISSUES_MAX:
@@ -86,7 +87,7 @@ class Walk:
             if keys.isdisjoint(names):
                 self.add("required", (place, element, -1), "is required")
         for element, names in rule.choices:
-            if not keys.isdisjoint(names) and len(keys & names) > 1:
+            if not keys.isdisjoint(names) and len({key.removeprefix("_") for key in keys & names}) > 1:
                 self.add("structure", (place, element, -1), "has more than one type of value")
 
     def many(self, node: dict[str, Any], values: Any, member: Member, place: Place, scope: Scope) -> None:
@@ -116,10 +117,10 @@ class Walk:
         types, check = CHECKS[member.kind]
         # A float may be of a class that remembers how it was written; a bool is never a number.
         if type(value) not in types and not (isinstance(value, float) and float in types):
-            self.add("structure", place, f"must be {JSON_WORDS[types[0]]}")
+            self.add("structure", place, f"must be {JSON_WORDS[types[-1]]}")
         elif not check(value):
             self.add("value", place, f"is no valid {member.kind}")
-        elif member.codes and value not in _codes(member.codes):
+        elif member.codes and not _is_code(value, member.codes):
             self.add("code-invalid", place, "has a code outside its required value set")
         elif member.kind == "xhtml" and (problem := narrative_problem(value)):
             self.add("invariant", place, problem)
@@ -136,9 +137,10 @@ class Walk:
         if type(node) is not dict:
             self.add("structure", place, "must be an object")
             return
-        self.has_model_fault |= member.element == "value" and is_model_fault(member.name)
         if member.is_sibling:
             has_value = has_value or (not member.is_list and parent.get(member.name[1:]) is not None)
+            self.is_beyond_models |= not has_value and member.name != f"_{member.element}"
+        self.has_model_fault |= member.element == "value" and is_model_fault(member.name)
         if node.keys() <= {"id"} and not (has_value and node):
             self.add("invariant", place, "has neither a value nor children (ele-1)")
             return
@@ -161,6 +163,10 @@ class Walk:
 @cache
 def _codes(name: str) -> frozenset[str]:
     return frozenset().union(*codes_of(name).values())
+
+
+def _is_code(value: str, name: str) -> bool:
+    return bool(OPEN_CODES[name].fullmatch(value)) if name in OPEN_CODES else value in _codes(name)
 
 
 def _is_coded(node: dict[str, Any], kind: str, name: str) -> bool:

@@ -69,6 +69,10 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("an unknown status", observation(status="banana"), "code-invalid", "Observation.status"),
     ("a code of another system", patient(contact=[{"gender": "f"}]), "code-invalid", "Patient.contact[0].gender"),
     ("two types of one value", observation(valueString="x", valueBoolean=True), "structure", "Observation.value"),
+    ("two types, one by its reason", patient(deceasedBoolean=True, _deceasedDateTime={"id": "a"}), "structure", "Patient.deceased"),
+    ("no MIME type", patient(photo=[{"contentType": "a picture", "data": "AAAA"}]), "code-invalid", "Patient.photo[0].contentType"),
+    ("no currency", extension(valueMoney={"currency": "dollar"}), "code-invalid", "Patient.extension[0].value.currency"),
+    ("an extension of an id", patient(_id={"extension": [{"url": "a:b", "valueCode": "x"}]}), "structure", "Patient._id"),
     ("an object for a list", patient(name={"family": "x"}), "structure", "Patient.name"),
     ("a list for an object", observation(code=[{"text": "x"}]), "structure", "Observation.code"),
     ("an empty list", patient(name=[]), "structure", "Patient.name"),
@@ -187,6 +191,9 @@ CREATE = {"method": "POST", "url": "Observation"}
 ACCEPTED: list[tuple[str, Any]] = [
     ("values kept in step", patient(name=[{"given": ["a", None], "_given": [None, {"extension": [{"url": "a:b", "valueCode": "x"}]}]}])),
     ("a status by its reason", observation(status=..., _status={"extension": [{"url": "a:b", "valueCode": "unknown"}]})),
+    ("a required choice by its reason", {"resourceType": "Group", "type": "person", "actual": True, "characteristic": [
+        {"code": {"text": "x"}, "exclude": False, "_valueBoolean": {"extension": [{"url": "a:b", "valueCode": "unknown"}]}}
+    ]}),
     ("an id on a primitive", patient(birthDate="2020", _birthDate={"id": "a"})),
     ("beside an extension's value", extension(_valueString={"extension": [{"url": "a:b", "valueCode": "x"}]})),
     ("a leap day", patient(birthDate="2024-02-29")),
@@ -240,6 +247,8 @@ def test_deep_nesting_is_an_issue() -> None:
     for _ in range(2000):
         node = {"url": "a:b", "extension": [node]}
     assert [issue.code for issue in errors(patient(extension=[node]))] == ["too-long"]
+    with pytest.raises(InvalidResourceError):
+        bundle_check(bundle=bundle("batch", extension=[node]))
 
 
 def test_hostile_resources_cost_no_more_than_their_size() -> None:
