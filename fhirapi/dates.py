@@ -12,7 +12,7 @@ from fhirapi.index_values import LOCAL
 from fhirapi.outcomes import FhirError
 from fhirapi.periods import NO_DATE, NO_END
 from fhirapi.registry import PREFIXES
-from fhirapi.search_terms import Rows
+from fhirapi.search_terms import Rows, Sql
 
 Zone = Callable[[], ZoneInfo]  # asked only when a value names no offset of its own
 Condition = tuple[str, tuple[datetime, ...]]
@@ -32,17 +32,19 @@ CONDITIONS = {
     "le": "{r}.last_updated < %s",
     "ap": "({r}.last_updated >= %s AND {r}.last_updated < %s)",
 }
-# The same over rows of fhir_date, which cover [lo, hi). `eq` is containment; the others as 3.1.1.4.7 has them.
-ROW_CONDITIONS = {
-    "eq": ("x.lo >= %s AND x.hi <= %s", "ab"),
-    "ne": ("(x.lo < %s OR x.hi > %s)", "ab"),
-    "gt": ("x.hi > %s", "b"),
-    "ge": ("(x.hi > %s OR x.lo >= %s)", "ba"),
-    "lt": ("x.lo < %s", "a"),
-    "le": ("(x.lo < %s OR x.hi <= %s)", "ab"),
-    "sa": ("x.lo >= %s", "b"),
-    "eb": ("x.hi <= %s", "a"),
-    "ap": ("x.lo < %s AND x.hi > %s", "ba"),
+# The same over rows of fhir_date, which cover [lo, hi): alternatives, each one walk of an index. `eq` is containment; the others
+# as 3.1.1.4.7 has them.
+INSIDE = ("x.lo >= %s AND x.lo < %s AND x.hi <= %s", "abb")
+ROW_CONDITIONS: dict[str, tuple[tuple[str, str], ...]] = {
+    "eq": (INSIDE,),
+    "ne": (("x.lo < %s", "a"), ("x.lo >= %s AND x.hi > %s", "ab")),
+    "gt": (("x.hi > %s", "b"),),
+    "ge": (("x.hi > %s", "b"), INSIDE),
+    "lt": (("x.lo < %s", "a"),),
+    "le": (("x.lo < %s", "a"), INSIDE),
+    "sa": (("x.lo >= %s", "b"),),
+    "eb": (("x.hi <= %s", "a"),),
+    "ap": (("x.lo < %s AND x.hi > %s", "ba"),),
 }
 
 
@@ -58,21 +60,19 @@ def updated_condition(*, value: str, zone: Zone) -> Condition:
 
 def date_rows(*, keys: Sequence[str], values: Sequence[str], zone: Zone) -> Rows:
     """A date parameter over its branches, whether their values have an offset or are days of the hospital."""
-    numbers, locals_ = [branch_number(key) for key in keys], [branch_number(key + LOCAL) for key in keys]
-    options, bound = [], []
+    options = []
     for value in values:
         prefix, text = _prefix_split(value)
-        low, high = date_range(text=text, zone=zone)
-        ranges = [(low, high), tuple(moment.astimezone(zone()).replace(tzinfo=UTC) for moment in (low, high))]
-        condition, letters = ROW_CONDITIONS[prefix]
-        for low, high in [_widened(*one) for one in ranges] if prefix == "ap" else ranges:
-            bound.append([{"a": low, "b": high}[letter] for letter in letters])
-        options.append(condition)
-    # One OR list for values with an offset, one for those without.
-    text = " OR ".join(f"(x.param = ANY(%s) AND ({' OR '.join(options)}))" for _ in range(2))
-    sides = [(numbers, bound[0::2]), (locals_, bound[1::2])]
-    found = [part for numbers, bounds in sides for part in (numbers, *(moment for one in bounds for moment in one))]
-    return Rows("fhir_date", f"({text})", tuple(found))
+        ends = date_range(text=text, zone=zone)
+        there = tuple(moment.astimezone(zone()).replace(tzinfo=UTC) for moment in ends)
+        for end, (low, high) in (("", ends), (LOCAL, there)):
+            named = dict(zip("ab", _widened(low, high) if prefix == "ap" else (low, high), strict=True))
+            options += [
+                Sql(f"x.param = %s AND {condition}", (branch_number(key + end), *(named[letter] for letter in letters)))
+                for condition, letters in ROW_CONDITIONS[prefix]
+                for key in keys
+            ]
+    return Rows("fhir_date", tuple(options))
 
 
 def _prefix_split(value: str) -> tuple[str, str]:

@@ -8,21 +8,23 @@ from typing import Any
 
 from fhirapi.hashes import hash64
 from fhirapi.outcomes import FhirError
-from fhirapi.registry import MANY, PREFIXES
-from fhirapi.search_terms import Rows
+from fhirapi.registry import PREFIXES
+from fhirapi.search_terms import Rows, Sql
 
 NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?")
-# On a row's [lo, hi], which are one for a plain value. `v` is the number itself, `a` and `b` its implied range.
-CONDITIONS = {
-    "eq": ("x.lo >= %s AND x.lo < %s AND x.hi < %s", "abb"),
-    "ne": ("NOT (x.lo >= %s AND x.lo < %s AND x.hi < %s)", "abb"),
-    "gt": ("x.hi > %s", "v"),
-    "ge": ("x.hi >= %s", "v"),
-    "lt": ("x.lo < %s", "v"),
-    "le": ("x.lo <= %s", "v"),
-    "sa": ("x.lo > %s", "v"),
-    "eb": ("x.hi < %s", "v"),
-    "ap": ("x.hi >= %s AND x.lo <= %s", "pq"),
+# On a row's [lo, hi], which are one for a plain value: alternatives, each one walk of an index. `v` is the number itself, `a` and
+# `b` its implied range, `p` and `q` that of `ap`.
+Alternative = tuple[str, str]  # SQL, and the letters of its values
+CONDITIONS: dict[str, tuple[Alternative, ...]] = {
+    "eq": (("x.lo >= %s AND x.lo < %s AND x.hi < %s", "abb"),),
+    "ne": (("x.lo < %s", "a"), ("x.lo >= %s", "b"), ("x.lo < x.hi AND x.lo >= %s AND x.lo < %s AND x.hi >= %s", "abb")),
+    "gt": (("x.lo > %s", "v"), ("x.lo < x.hi AND x.lo <= %s AND x.hi > %s", "vv")),
+    "ge": (("x.lo >= %s", "v"), ("x.lo < x.hi AND x.lo < %s AND x.hi >= %s", "vv")),
+    "lt": (("x.lo < %s", "v"),),
+    "le": (("x.lo <= %s", "v"),),
+    "sa": (("x.lo > %s", "v"),),
+    "eb": (("x.lo < %s AND x.hi < %s", "vv"),),
+    "ap": (("x.lo >= %s AND x.lo <= %s", "pq"), ("x.lo < x.hi AND x.lo < %s AND x.hi >= %s", "pp")),
 }
 UNITS = {"km": 1.0, "m": 0.001, "mi": 1.609344, "[mi_i]": 1.609344, "ft": 0.0003048}
 EARTH_KM, NEAR_KM = 6371.0088, 50.0
@@ -30,15 +32,16 @@ EARTH_KM, NEAR_KM = 6371.0088, 50.0
 
 def quantity_rows(*, numbers: list[int], values: Sequence[list[str]]) -> Rows:
     """`[prefix]number`, `number|system|code` or `number||unit`. Raises FhirError 400 for no number."""
-    options, bound = [], []
-    for parts in values:
-        text, found = _value_sql(parts)
-        options.append(f"({text})")
-        bound += found
-    return Rows("fhir_quantity", f"x.param = ANY(%s) AND ({' OR '.join(options)})", (numbers, *bound), rank=MANY)
+    options = [
+        Sql(f"x.param = %s AND {part.text}", (number, *part.values))
+        for parts in values
+        for part in _value_parts(parts)
+        for number in numbers
+    ]
+    return Rows("fhir_quantity", tuple(options))
 
 
-def _value_sql(parts: list[str]) -> tuple[str, list[Any]]:
+def _value_parts(parts: list[str]) -> list[Sql]:
     if len(parts) not in {1, 3}:
         raise FhirError(400, "A quantity is not number, number|system|code or number||unit.", code="value")
     prefix = parts[0][:2] if parts[0][:2] in PREFIXES else "eq"
@@ -49,17 +52,22 @@ def _value_sql(parts: list[str]) -> tuple[str, list[Any]]:
     # More digits than a double holds: the number itself must stay inside its own range.
     low, high = min(float(number - half), exact), max(float(number + half), math.nextafter(exact, math.inf))
     named = {"v": exact, "a": low, "b": high, "p": float(number - near), "q": float(number + near)}
-    text, letters = CONDITIONS[prefix]
-    values: list[Any] = [named[letter] for letter in letters]
-    if len(parts) == 3:
-        system, code = parts[1:]
-        if system:
-            text += " AND x.system = %s"
-            values.append(hash64(system))
-        if code:
-            text += " AND x.code = %s" if system else " AND %s IN (x.code, x.unit)"
-            values.append(hash64(code))
-    return text, values
+    unit = _unit(parts)
+    return [
+        Sql(text + unit.text, (*(named[letter] for letter in letters), *unit.values)) for text, letters in CONDITIONS[prefix]
+    ]
+
+
+def _unit(parts: list[str]) -> Sql:
+    system, code = parts[1:] if len(parts) == 3 else ("", "")
+    text, values = "", []
+    if system:
+        text += " AND x.system = %s"
+        values.append(hash64(system))
+    if code:
+        text += " AND x.code = %s" if system else " AND %s IN (x.code, x.unit)"
+        values.append(hash64(code))
+    return Sql(text, tuple(values))
 
 
 def _number(text: str) -> Decimal:
@@ -76,7 +84,8 @@ def _exponent(number: Decimal) -> int:
 
 def near_rows(*, numbers: list[int], values: Sequence[list[str]]) -> Rows:
     """`latitude|longitude|distance|units` (Location.near), by the great circle."""
-    options, bound = [], []
+    options: list[str] = []
+    bound: list[Any] = []
     for parts in values:
         if len(parts) not in {2, 3, 4} or not all(NUMBER.fullmatch(part) for part in parts[:3] if part):
             raise FhirError(400, "near is not latitude|longitude|distance|units.", code="value")
@@ -90,4 +99,4 @@ def near_rows(*, numbers: list[int], values: Sequence[list[str]]) -> Rows:
         )
         latitude, longitude = float(parts[0]), float(parts[1])
         bound += [EARTH_KM, latitude, latitude, longitude, distance]
-    return Rows("fhir_quantity", f"x.param = ANY(%s) AND ({' OR '.join(options)})", (numbers, *bound), rank=MANY)
+    return Rows("fhir_quantity", (Sql(f"x.param = ANY(%s) AND ({' OR '.join(options)})", (numbers, *bound)),))

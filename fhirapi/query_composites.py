@@ -7,7 +7,7 @@ from fhirapi.outcomes import FhirError
 from fhirapi.quantities import quantity_rows
 from fhirapi.query_values import Context, parts_split, plain, token_form, token_hashes, value_term, values_split
 from fhirapi.registry import Param, ResourceType
-from fhirapi.search_terms import All, AnyOf, Rows, Term, Tokens
+from fhirapi.search_terms import All, AnyOf, Sql, Term, Tokens
 
 
 def composite_term(context: Context, rtype: ResourceType, param: Param, text: str) -> Term:
@@ -30,7 +30,7 @@ def _term(context: Context, rtype: ResourceType, param: Param, key: str, parts: 
     if second.kind == "quantity":
         value = [plain(part) for part in parts_split(parts[1], "|")]
         rows = quantity_rows(numbers=[branch_number(key)], values=[value])
-        return All((start, Rows(rows.table, f"x.keys && %s::bigint[] AND {rows.text}", (codes, *rows.values), is_start=False)))
+        return All((start, rows.narrowed(Sql("x.keys && %s::bigint[]", (codes,)))))
     values = _second_hashes(context, rtype, second, parts[1])
     pairs = [pair_hash(tenant_id=context.tenant_id, key=key, first=one, second=two) for one in codes for two in values]
     return All((start, Tokens(tuple(pairs))))

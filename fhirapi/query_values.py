@@ -10,7 +10,7 @@ from fhirapi.index_values import IDENTIFIER, NORM_MAX, OF_TYPE, TEXT, normalized
 from fhirapi.outcomes import FhirError
 from fhirapi.quantities import near_rows, quantity_rows
 from fhirapi.registry import OR_MAX, TYPES, VALUE_SETS, Param, ResourceType
-from fhirapi.search_terms import All, Not, Patients, Rows, Term, Tokens
+from fhirapi.search_terms import All, Not, Patients, Rows, Sql, Term, Tokens, sql_join
 from fhirapi.validation import ID
 
 OR_PART = re.compile(r"(?:[^\\,]|\\.|\\$)+", re.DOTALL)  # up to a comma that no backslash escapes
@@ -99,18 +99,12 @@ def _token(context: Context, rtype: ResourceType, param: Param, values: list[str
 
 
 def _identifier_rows(numbers: list[int], forms: Sequence[Form]) -> Rows:
-    options, values = [], []
+    options = []
     for system, code in forms:
-        parts = []
-        if code is not None:
-            parts.append("x.norm = %s")
-            values.append(code[:NORM_MAX])
-        if system is not None:
-            parts.append("x.exact = %s")
-            values.append(system)
-        options.append(" AND ".join(parts))
-    text = f"x.param = ANY(%s) AND ({' OR '.join(options)})"
-    return Rows("fhir_string", text, (numbers, *values), is_start=False)
+        parts = [Sql("x.norm = %s", (code[:NORM_MAX],))] if code is not None else []
+        parts += [Sql("x.exact = %s", (system,))] if system is not None else []
+        options += [sql_join([Sql("x.param = %s", (number,)), *parts], " AND ") for number in numbers]
+    return Rows("fhir_string", tuple(options), is_start=False)
 
 
 def _not(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:
@@ -146,33 +140,39 @@ def _not_in(context: Context, rtype: ResourceType, param: Param, values: list[st
 
 def _token_text(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:
     """The beginning of a word of a display, text or type's text."""
-    numbers = [branch_number(key + TEXT) for key in param.keys]
-    return _text_rows(numbers, values, "strpos(' ' || x.norm, %s) > 0", lambda text: (f" {text}",))
+    keys = [key + TEXT for key in param.keys]
+    return _text_rows(keys, [Sql("strpos(' ' || x.norm, %s) > 0", (f" {text}",)) for text in _texts(values)])
 
 
 def _string(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:
-    numbers = [branch_number(key) for key in param.keys]
-    return _text_rows(numbers, values, "x.norm >= %s AND x.norm < %s", lambda text: (text, text + LAST_CHARACTER))
+    return _text_rows(param.keys, [_beginning(text) for text in _texts(values)])
 
 
 def _contains(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:
-    numbers = [branch_number(key) for key in param.keys]
-    return _text_rows(numbers, values, "strpos(x.norm, %s) > 0", lambda text: (text,))
-
-
-def _text_rows(numbers: list[int], values: list[str], condition: str, bounds: Callable[[str], tuple[str, ...]]) -> Rows:
-    texts = [normalized(plain(value))[:NORM_MAX] for value in values]
-    if not all(texts):
-        raise FhirError(400, "A text to search for is empty.", code="value")
-    options = " OR ".join([f"({condition})"] * len(texts))
-    return Rows("fhir_string", f"x.param = ANY(%s) AND ({options})", (numbers, *(v for text in texts for v in bounds(text))))
+    return _text_rows(param.keys, [Sql("strpos(x.norm, %s) > 0", (text,)) for text in _texts(values)])
 
 
 def _exact(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:
-    texts = [plain(value) for value in values]
-    options = " OR ".join(["(x.norm = %s AND x.exact = %s)"] * len(texts))
-    pairs = [part for text in texts for part in (normalized(text)[:NORM_MAX], text)]
-    return Rows("fhir_string", f"x.param = ANY(%s) AND ({options})", ([branch_number(key) for key in param.keys], *pairs))
+    pairs = zip(_texts(values), map(plain, values), strict=True)
+    return _text_rows(param.keys, [Sql("x.norm = %s AND x.exact = %s", pair) for pair in pairs])
+
+
+def _texts(values: list[str]) -> list[str]:
+    """Values as the index holds them."""
+    texts = [normalized(plain(value))[:NORM_MAX] for value in values]
+    if not all(texts):
+        raise FhirError(400, "A text to search for is empty.", code="value")
+    return texts
+
+
+def _beginning(text: str) -> Sql:
+    return Sql("x.norm >= %s AND x.norm < %s", (text, text + LAST_CHARACTER))
+
+
+def _text_rows(keys: Sequence[str], conditions: Sequence[Sql]) -> Rows:
+    numbers = [branch_number(key) for key in keys]
+    options = (Sql(f"x.param = %s AND {one.text}", (number, *one.values)) for one in conditions for number in numbers)
+    return Rows("fhir_string", tuple(options))
 
 
 def _uri(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:
@@ -183,17 +183,14 @@ def _uri(context: Context, rtype: ResourceType, param: Param, values: list[str])
 
 
 def _uri_below(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:
-    uris = [plain(value)[:NORM_MAX] for value in values]
-    options = " OR ".join(["(x.norm >= %s AND x.norm < %s)"] * len(uris))
-    bounds = [bound for uri in uris for bound in (uri, uri + LAST_CHARACTER)]
-    return Rows("fhir_string", f"x.param = ANY(%s) AND ({options})", ([branch_number(key) for key in param.keys], *bounds))
+    return _text_rows(param.keys, [_beginning(plain(value)[:NORM_MAX]) for value in values])
 
 
 def _uri_above(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:
     """Every URI that the value begins with."""
     uris = [plain(value)[:NORM_MAX] for value in values]
     above = [uri[:length] for uri in uris for length in range(1, len(uri) + 1)]
-    return Rows("fhir_string", "x.param = ANY(%s) AND x.norm = ANY(%s)", ([branch_number(key) for key in param.keys], above))
+    return _text_rows(param.keys, [Sql("x.norm = ANY(%s)", (above,))])
 
 
 def _reference_term(context: Context, rtype: ResourceType, param: Param, values: list[str]) -> Term:
@@ -210,9 +207,12 @@ def _reference_term(context: Context, rtype: ResourceType, param: Param, values:
     tokens = Tokens(hashes, param.rank)
     if not found or len(local) < len(found) or not all(kind in TYPES for kind, _ in local):
         return tokens
-    options = " OR ".join(["(x.target_type = %s AND x.target_id = %s)"] * len(local))
-    pairs = [part for kind, fhir_id in local for part in (TYPES[kind].number, fhir_id)]
-    rows = Rows("fhir_ref", f"x.param = ANY(%s) AND ({options})", (list(param.keys), *pairs), is_start=False)
+    options = [
+        Sql("x.param = %s AND x.target_type = %s AND x.target_id = %s", (key, TYPES[kind].number, fhir_id))
+        for key in param.keys
+        for kind, fhir_id in local
+    ]
+    rows = Rows("fhir_ref", tuple(options), is_start=False)
     return All((tokens, rows))
 
 

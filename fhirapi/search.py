@@ -11,14 +11,16 @@ from typing import Any
 from django.db import OperationalError, connection
 
 from fhirapi.outcomes import FhirError
+from fhirapi.periods import NO_DATE
 from fhirapi.registry import NAMES, ONE, TYPES
 from fhirapi.search_include import Include, included
-from fhirapi.search_sort import NEWEST, UPDATED, Position, Sort, after, order_by
+from fhirapi.search_sort import NEWEST, OLDEST, UPDATED, Position, Sort, after, order_by
 from fhirapi.search_terms import All, Patients, Sql, Term, Tokens, conjunction, sql_join, unmet
 from fhirapi.store import Document
 from journal.wall.scope import tenant_id_current
 
 LONG = 2000  # resources; what finds so many is common
+BY_DATE = ((NEWEST,), (OLDEST,))  # the orders of a posting list
 LISTS_MAX = 8  # that one statement walks side by side
 NOWHERE = 0  # no hash: what nothing is found by
 TIMEOUT_MS = 5000
@@ -116,6 +118,11 @@ def _page_rows(query: Query, plan: _Plan) -> list[tuple[Any, ...]]:
 
 
 def _count(query: Query, plan: _Plan) -> int:
+    only = query.terms[0] if len(query.terms) == 1 else None
+    if isinstance(only, Tokens) and (listed := only.start()):  # its list is counted without looking at a resource
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(DISTINCT s.rid) FROM ({listed.text}) s", list(listed.values))  # noqa: S608 constants
+            return int(cursor.fetchone()[0])
     terms = conjunction(_rest(query, plan), "r")
     source = _among(plan.start)
     kinds, numbers = _kinds(query)
@@ -139,15 +146,15 @@ def _branches(query: Query, plan: _Plan) -> list[Sql]:
     if plan.is_rare:
         return [_set_branch(query, _among(plan.start), plan)]
     walked = _walked(plan.term)
-    if walked and query.sorts == (NEWEST,):
-        return [_walk(query, "sort_date", Sql("fhir_posting w WHERE w.tenant_id = %s AND w.hv = %s", (tenant_id_current(), hv)))
-                for hv in walked.hashes or (NOWHERE,)]  # fmt: skip
-    column = {NEWEST.text: "sort_date", UPDATED: "last_updated"}.get(query.sorts[0].text) if len(query.sorts) == 1 else None
-    if column is None:
-        return [_set_branch(query, Sql(""), plan)]
-    numbers = [TYPES[name].number for name in query.rtypes]
-    of_type = "fhir_resource w WHERE w.tenant_id = %s AND w.rtype = %s"
-    return [_walk(query, column, Sql(of_type, (tenant_id_current(), number))) for number in numbers]
+    tenant_id = tenant_id_current()
+    if walked and query.sorts in BY_DATE:
+        in_list = "fhir_posting w WHERE w.tenant_id = %s AND w.hv = %s"
+        return [walk for hv in walked.hashes or (NOWHERE,) for walk in _walks(query, Sql(in_list, (tenant_id, hv)))]
+    if query.sorts in BY_DATE or (len(query.sorts) == 1 and query.sorts[0].text == UPDATED):
+        of_type = "fhir_resource w WHERE w.tenant_id = %s AND w.rtype = %s"
+        numbers = [TYPES[name].number for name in query.rtypes]
+        return [walk for number in numbers for walk in _walks(query, Sql(of_type, (tenant_id, number)))]
+    return [_set_branch(query, Sql(""), plan)]
 
 
 def _among(start: Sql | None) -> Sql:
@@ -173,25 +180,32 @@ def _set_branch(query: Query, start: Sql, plan: _Plan) -> Sql:
     )
 
 
-def _walk(query: Query, column: str, source: Sql) -> Sql:
-    """A list in the page's order, alias `w`, each of its resources looked at until the page is full.
+def _walks(query: Query, source: Sql) -> list[Sql]:
+    """A list in the page's order, alias `w`. By the oldest date, those without one follow behind the others."""
+    if query.sorts == (OLDEST,):
+        dated, undated = (Sql(f" AND w.sort_date {sign} %s", (NO_DATE,)) for sign in (">", "="))
+        return [_walk(query, "w.sort_date", source, dated), _walk(query, "'infinity'::timestamptz", source, undated)]
+    return [_walk(query, "w.last_updated" if query.sorts[0].text == UPDATED else "w.sort_date", source, Sql(""))]
+
+
+def _walk(query: Query, key: str, source: Sql, more: Sql) -> Sql:
+    """Each resource of a list is looked at until the page is full.
 
     OFFSET 0 keeps the planner from turning the walk into a join of everything: under row level security it knows nothing
     about how many resources meet a term.
     """
-    key = Sql(f"w.{column}")
-    follow = sql_join([_and(part) for part in after(query.sorts, [key], "w.rid", query.after)], "")
+    follow = sql_join([more, *(_and(part) for part in after(query.sorts, [Sql(key)], "w.rid", query.after))], "")
     terms = conjunction(query.terms, "r")
     place, _, condition = source.text.partition(" WHERE ")
-    look = ""
+    look = Sql("")
     if query.terms:
-        look = (
-            " CROSS JOIN LATERAL (SELECT FROM fhir_resource r WHERE r.tenant_id = %s AND r.rid = w.rid"  # noqa: S608 constants
-            f"{terms.text} OFFSET 0) f"
+        text = (
+            f" CROSS JOIN LATERAL (SELECT FROM fhir_resource r WHERE r.tenant_id = %s AND r.rid = w.rid{terms.text} OFFSET 0) f"  # noqa: S608
         )
+        look = Sql(text, (tenant_id_current(), *terms.values))
     return Sql(
-        f"SELECT {key.text} AS k0, w.rid FROM {place}{look} WHERE {condition}{follow.text}",  # noqa: S608 constants
-        (*((tenant_id_current(), *terms.values) if query.terms else ()), *source.values, *follow.values),
+        f"SELECT {key} AS k0, w.rid FROM {place}{look.text} WHERE {condition}{follow.text}",  # noqa: S608 constants
+        (*look.values, *source.values, *follow.values),
     )
 
 
@@ -208,14 +222,14 @@ def _plan(query: Query) -> _Plan:
     able = [term for term in query.terms if term.start()]
     if not able:
         return _Plan(None)
-    if len(able) == 1 and query.sorts == (NEWEST,) and (only := _walked(able[0])) and len(only.hashes) == 1:
+    if len(able) == 1 and query.sorts in BY_DATE and (only := _walked(able[0])) and len(only.hashes) == 1:
         return _Plan(able[0])  # nothing to choose
     sizes = _sizes(able)
     size, _, place = min((size, term.rank, place) for place, (term, size) in enumerate(zip(able, sizes, strict=True)))
     if size < LONG:
         return _Plan(able[place], is_rare=True)
     # All are common. A list in the page's order soon meets enough of them; any other would have to be sorted as a whole.
-    return _Plan(next((term for term in able if _walked(term)), None) if query.sorts == (NEWEST,) else None)
+    return _Plan(next((term for term in able if _walked(term)), None) if query.sorts in BY_DATE else None)
 
 
 def _walked(term: Term | None) -> Tokens | None:

@@ -30,6 +30,10 @@ class Sort:
 
 
 NEWEST = Sort(text="{r}.sort_date", cast="timestamptz", is_descending=True)  # the default, in the order of every posting list
+OLDEST = Sort(
+    text="CASE WHEN {r}.sort_date = %s THEN 'infinity'::timestamptz ELSE {r}.sort_date END",
+    cast="timestamptz", is_descending=False, values=(NO_DATE,),
+)  # fmt: skip
 UPDATED = "{r}.last_updated"
 LAST = {"timestamptz": ("'infinity'", "'-infinity'"), "float8": ("'Infinity'", "'-Infinity'"), "text": ("chr(1114111)", "''")}
 
@@ -41,16 +45,11 @@ def sort_make(*, rtype: ResourceType, name: str, is_descending: bool) -> Sort | 
     if name == "_id":
         return Sort(text='{r}.fhir_id COLLATE "C"', cast="text", is_descending=is_descending)
     if name == rtype.date and rtype.date:
-        return NEWEST if is_descending else _oldest()
+        return NEWEST if is_descending else OLDEST
     param = rtype.by_name.get(name)
     if param is None or param.kind in {"composite", "special"}:
         return None
     return _by_rows(rtype, param, is_descending)
-
-
-def _oldest() -> Sort:
-    text = "CASE WHEN {r}.sort_date = %s THEN 'infinity'::timestamptz ELSE {r}.sort_date END"
-    return Sort(text=text, cast="timestamptz", is_descending=False, values=(NO_DATE,))
 
 
 def _by_rows(rtype: ResourceType, param: Param, is_descending: bool) -> Sort:

@@ -5,12 +5,14 @@ that both find the same (`is_exact`). Every statement names the tenant itself, b
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 from fhirapi.hashes import is_posted
 from fhirapi.registry import FEW, MANY, ONE, SOME
 from journal.wall.scope import tenant_id_current
+
+WALKS_MAX = 16  # of one term, side by side
 
 
 @dataclass(frozen=True)
@@ -100,24 +102,34 @@ class Ids:
 
 @dataclass(frozen=True)
 class Rows:
-    """A row of a side table (fhir_date, fhir_quantity, fhir_string, fhir_ref), alias `x`, that meets `text`."""
+    """A row of a side table (fhir_date, fhir_quantity, fhir_string, fhir_ref), alias `x`, that meets one of the options.
+
+    An option that names one `x.param` and one range is one walk of an index; an OR of them would be a scan of the table.
+    """
 
     table: str
-    text: str
-    values: tuple[Any, ...]
+    options: tuple[Sql, ...]
     rank: int = MANY
     is_start: bool = True
     is_exact: ClassVar[bool] = True
 
     def where(self, r: str) -> Sql:
-        text = f"EXISTS (SELECT FROM {self.table} x WHERE x.tenant_id = %s AND x.rid = {r}.rid AND {self.text})"  # noqa: S608
-        return Sql(text, (tenant_id_current(), *self.values))
+        joined = sql_join(self.options, " OR ")
+        text = f"EXISTS (SELECT FROM {self.table} x WHERE x.tenant_id = %s AND x.rid = {r}.rid AND ({joined.text}))"  # noqa: S608
+        return Sql(text, (tenant_id_current(), *joined.values))
 
     def start(self) -> Sql | None:
         if not self.is_start:
             return None
-        text = f"SELECT x.rid FROM {self.table} x WHERE x.tenant_id = %s AND {self.text}"  # noqa: S608 constants
-        return Sql(text, (tenant_id_current(), *self.values))
+        options = self.options if len(self.options) <= WALKS_MAX else (sql_join(self.options, " OR "),)
+        text = f"SELECT x.rid FROM {self.table} x WHERE x.tenant_id = %s AND "  # noqa: S608 constants
+        walks = [Sql(f"{text}({option.text})", (tenant_id_current(), *option.values)) for option in options]
+        return sql_join(walks, " UNION ALL ")
+
+    def narrowed(self, by: Sql) -> "Rows":
+        """The same where each row must meet one thing more."""
+        options = tuple(Sql(f"{option.text} AND {by.text}", (*option.values, *by.values)) for option in self.options)
+        return replace(self, options=options)
 
 
 @dataclass(frozen=True)

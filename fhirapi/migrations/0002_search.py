@@ -29,6 +29,8 @@ INDEXES = [
     "CREATE INDEX fhir_date_by_end ON fhir_date (tenant_id, param, hi, rid)",
     "CREATE INDEX fhir_quantity_by_resource ON fhir_quantity (tenant_id, rid, param)",
     "CREATE INDEX fhir_quantity_by_value ON fhir_quantity (tenant_id, param, lo, rid)",
+    # Plain values need no order of their own by their end.
+    "CREATE INDEX fhir_quantity_by_end ON fhir_quantity (tenant_id, param, hi, rid) WHERE lo < hi",
     "CREATE INDEX fhir_string_by_resource ON fhir_string (tenant_id, rid, param)",
     "CREATE INDEX fhir_string_by_text ON fhir_string (tenant_id, param, norm, rid)",
 ]
