@@ -12,7 +12,7 @@ from fhirapi.registry import TYPES
 URN = re.compile(r"urn:(uuid|oid):\S+", re.IGNORECASE)
 REST = re.compile(r"(?P<root>https?://\S+/)?(?P<path>(?P<type>[A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64})(/_history/\S+)?")
 CONDITIONAL = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?(?P<query>.+)", re.DOTALL)
-NARRATIVE = re.compile(r"""(?P<head><(?:a|img)\b[^>]*?\s(?:href|src)\s*=\s*)(?P<quote>["'])(?P<url>[^"']*)(?P=quote)""")
+NARRATIVE = re.compile(r"""(?P<head><(?:a|img)\b[^<>]*?\s(?:href|src)\s*=\s*)(?P<quote>["'])(?P<url>[^"']*)(?P=quote)""")
 # The members that hold a reference, uri, url, canonical, oid or uuid in the types that are held; value[x] by its suffix.
 LINKS = frozenset({
     "reference", "url", "uri", "instantiatesUri", "instantiatesCanonical", "source", "profile", "valueUri", "valueUrl",

@@ -4,7 +4,7 @@ from django.urls import path, re_path
 
 from fhirapi.views.bundle import SystemView
 from fhirapi.views.history import HistoryView
-from fhirapi.views.metadata import MetadataView
+from fhirapi.views.metadata import MetadataView, OpenApiView
 from fhirapi.views.read import UnknownView, VersionView
 from fhirapi.views.search import CompartmentView, SearchFormView, SystemFormView
 from fhirapi.views.write import ResourceView, TypeView
@@ -12,6 +12,7 @@ from fhirapi.views.write import ResourceView, TypeView
 urlpatterns = [
     path("", SystemView.as_view(), name="fhir-system"),
     path("metadata", MetadataView.as_view(), name="fhir-metadata"),
+    path("openapi.json", OpenApiView.as_view(), name="fhir-openapi"),
     path("_history", HistoryView.as_view(), name="fhir-history"),
     path("_search", SystemFormView.as_view(), name="fhir-system-form"),
     path("<str:rtype>/_search", SearchFormView.as_view(), name="fhir-search-form"),

@@ -12,4 +12,5 @@ XML_TYPES = {FHIR_XML, "application/xml", "text/xml", "application/xml+fhir"}
 
 # The converter is a module of its own; without it XML is 415 on its way in and 406 on its way out.
 xmlformat: Any = import_module("fhirapi.xmlformat") if find_spec("fhirapi.xmlformat") else None
-FORMAT_NAMES = [FHIR_JSON, "json"] + ([FHIR_XML, "xml"] if xmlformat else [])
+SERVED = [FHIR_JSON, FHIR_XML] if xmlformat else [FHIR_JSON]
+FORMAT_NAMES = [*SERVED, *(media.rpartition("+")[2] for media in SERVED)]

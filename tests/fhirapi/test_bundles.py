@@ -93,6 +93,14 @@ def test_only_links_are_rewritten() -> None:
     assert {name for name, value in changed.items() if value != node[name]} == {"reference", "url", "profile"}
 
 
+def test_a_hostile_narrative_costs_no_time() -> None:
+    """Links are looked for in linear time, whatever the markup."""
+    start = time.monotonic()
+    for text in ("<a " * 300_000, "<a href=" * 100_000, "<a href" + " " * 900_000, '<img src="' * 90_000, "<a" + " href" * 200_000):
+        assert rewritten({"div": text}, lambda link: link)["div"] == text
+    assert time.monotonic() - start < 5
+
+
 def test_order_and_answers(fhir: Writer) -> None:
     """ "order DELETE, POST, PUT/PATCH, GET ... responses in the order of the request with status, location, etag"."""
     fhir.put("Patient/old", patient("1") | {"id": "old"})

@@ -190,3 +190,18 @@ def test_the_page_names_everything() -> None:
         assert f"`{name}`" in text, name
     assert f"{COUNT_DEFAULT} by default, {COUNT_MAX} at most" in text
     assert " ".join(PREFIXES) in text
+
+
+def test_openapi_says_the_same(mercy: Hospital, fhir: Fhir) -> None:
+    """The OpenAPI document: every path and method of the CapabilityStatement, and each of them is a door of ours."""
+    document = fhir.client.get(f"{fhir.path}/openapi.json").json()
+    assert (document["openapi"], document["servers"]) == ("3.0.3", [{"url": fhir.base}])
+    statement = fhir.get("metadata").json()["rest"][0]
+    told = sum(len(line["interaction"]) for line in statement["resource"])
+    methods = [(method, path) for path, item in document["paths"].items() for method in item]
+    assert len(methods) == told + 3
+    writer = Writer(mercy)
+    for method, path in methods:
+        response = writer.send(method, path.lstrip("/").format(id="never", vid="1"), media="x/y")
+        assert response.status_code in {200, 404, 415, 400}, (method, path, response.status_code)
+    assert fhir.client.get("/t/nobody-here/fhir/r4/openapi.json").status_code == 404

@@ -135,6 +135,7 @@ OPEN = {
     "healthz": "for load balancers: no hospital's data",
     "api-schema": "OpenAPI of the API: says nothing about anybody",
     "fhir-metadata": "the FHIR capability statement says nothing about anybody",
+    "fhir-openapi": "the same in OpenAPI's words",
 }
 
 
