@@ -8,7 +8,7 @@ from bench import environment
 from medhub.embedded import EmbeddedError
 from medhub.stack import StackError
 
-ROWS = ("ct", "tiny", "report", "demo", "fhir", "worklist", "stow", "orthanc", "web")
+ROWS = ("ct", "tiny", "report", "demo", "fhir", "ehr", "worklist", "stow", "orthanc", "web")
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from bench.goals import GOALS, verdicts
 from bench.house import BenchError, house_running
 from bench.rest import RestError
 from bench.row_demo import demo_measure
+from bench.row_ehr import ehr_measure
 from bench.row_orthanc import orthanc_measure
 from bench.row_reading import fhir_measure, worklist_measure
 from bench.row_report import report_measure
@@ -33,6 +34,7 @@ MEASURES: dict[str, Callable[[Bench], Outcome]] = {
     "report": report_measure,
     "demo": demo_measure,
     "fhir": fhir_measure,
+    "ehr": ehr_measure,
     "worklist": worklist_measure,
     "stow": stow_measure,
     "orthanc": orthanc_measure,

@@ -1,16 +1,22 @@
-"""The CapabilityStatement, generated from the registry that the views and the index follow: it cannot claim more than they do."""
+"""The CapabilityStatement, generated from the registry and the interactions that the views follow: it cannot claim more than they do."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from fhirapi.interactions import HUB_ONLY, PATCHES, SYSTEM, WRITING, interactions
 from fhirapi.registry import COMMON, TYPES, ResourceType
 
-PUBLISHED = "2026-11-25"  # of this shape of the API; change it with the registry
+PUBLISHED = "2026-11-30"  # of this shape of the API; change it with the registry
 SECURITY = "A bearer token of the hospital in the Authorization header (RFC 6750), made by its administrator."
-CHECKED = "Resources are written by this server from DICOM and AI results, checked against FHIR, and read only over REST."
+CHECKED = (
+    "Every resource is checked against FHIR before it is stored; the client's JSON is what is stored and served. What this server "
+    "made from DICOM and AI results is read-only over REST, except Patient and Organization, which a client may take over."
+)
+HUB_WRITES = "Written by this server alone."
 
 
-def capability_statement(*, base: str) -> dict[str, Any]:
-    """What this hospital's endpoint does."""
+def capability_statement(*, base: str, formats: Sequence[str]) -> dict[str, Any]:
+    """What this hospital's endpoint does. `formats` are the content types that the door speaks."""
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -20,13 +26,15 @@ def capability_statement(*, base: str) -> dict[str, Any]:
         "software": {"name": "MedicalCloudAIHub"},
         "implementation": {"description": "FHIR endpoint of one hospital", "url": base},
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json", "json"],
+        "format": list(formats),
+        "patchFormat": list(PATCHES),
         "rest": [
             {
                 "mode": "server",
                 "documentation": CHECKED,
                 "security": {"description": SECURITY},
                 "resource": [_resource(rtype, base) for rtype in TYPES.values()],
+                "interaction": [{"code": code} for code in SYSTEM],
             }
         ],
     }
@@ -42,13 +50,19 @@ def _resource(rtype: ResourceType, base: str) -> dict[str, Any]:
         (param.name, param.kind, param.definition if "://" in param.definition else f"{base}/{param.definition}")
         for param in rtype.params
     ]
+    codes = interactions(rtype.name)
     found: dict[str, Any] = {
         "type": rtype.name,
-        "interaction": [{"code": "read"}, {"code": "search-type"}],
-        "versioning": "versioned",
-        "readHistory": False,
-        "searchParam": [{"name": n, "type": t, "definition": d} for n, t, d in [*COMMON, *own]],
+        "interaction": [{"code": code} for code in codes],
+        "versioning": "versioned-update" if "update" in codes else "versioned",
+        "readHistory": "vread" in codes,
+        "conditionalRead": "full-support",
     }
+    if rtype.name in HUB_ONLY:
+        found["documentation"] = HUB_WRITES
+    if set(WRITING) <= set(codes):
+        found |= {"updateCreate": True, "conditionalCreate": True, "conditionalUpdate": True, "conditionalDelete": "single"}
+    found["searchParam"] = [{"name": n, "type": t, "definition": d} for n, t, d in [*COMMON, *own]]
     if paths := includes(rtype):
         found["searchInclude"] = paths
     return found

@@ -4,16 +4,19 @@ Texts are ours and fixed; a value from a request or a resource never enters one.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import IntegrityError
 from django.http import Http404
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
+from fhirapi.jsontext import InvalidJsonError
 from fhirapi.store import ResourceGoneError, StoreConflictError
-from fhirapi.validation import InvalidResourceError
+from fhirapi.validation import InvalidResourceError, Issue
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ ISSUES = {
     406: ("not-supported", "Only application/fhir+json of FHIR 4.0 is served."),
     409: ("conflict", "The resource changed at the same time; try again."),
     410: ("deleted", "The resource was deleted."),
+    412: ("conflict", "A precondition of the request does not hold."),
     413: ("too-long", "The request is too large."),
     415: ("not-supported", "This content type is not read here."),
     422: ("processing", "The resource is not valid."),
@@ -40,18 +44,20 @@ STATUS_OF: dict[type[Exception], int] = {
     SuspiciousOperation: 400,
     StoreConflictError: 409,
     ResourceGoneError: 410,
-    InvalidResourceError: 422,
+    InvalidJsonError: 400,
+    IntegrityError: 409,
 }
 
 
 class FhirError(Exception):
-    """An anticipated refusal: status, and a sentence of ours that may name parameters but no values."""
+    """An anticipated refusal: status, and a sentence of ours that may name parameters but no values, or several with places."""
 
-    def __init__(self, status: int, diagnostics: str = "", *, code: str = "") -> None:
+    def __init__(self, status: int, diagnostics: str = "", *, code: str = "", issues: Sequence[Issue] = ()) -> None:
         super().__init__(diagnostics)
         self.status = status
         self.code = code or ISSUES[status][0]
         self.diagnostics = diagnostics or ISSUES[status][1]
+        self.issues = tuple(issues) or (Issue(severity="error", code=self.code, diagnostics=self.diagnostics),)
 
 
 def outcome(*, severity: str, code: str, diagnostics: str) -> dict[str, Any]:
@@ -62,11 +68,16 @@ def outcome(*, severity: str, code: str, diagnostics: str) -> dict[str, Any]:
     }
 
 
+def outcome_of(*, issues: Sequence[Issue]) -> dict[str, Any]:
+    """An OperationOutcome with an issue for each problem, and where it stands (FHIR R4 2.28)."""
+    return {"resourceType": "OperationOutcome", "issue": [issue.to_fhir() for issue in issues]}
+
+
 def outcome_response(error: Exception, context: dict[str, Any]) -> Response:
     """Any exception of a view as the answer the caller gets. DRF's exception handler for all FHIR views."""
     found = _fhir_error(error)
     response = Response(
-        orjson.dumps(outcome(severity="error", code=found.code, diagnostics=found.diagnostics)),
+        orjson.dumps(outcome_of(issues=found.issues)),
         status=found.status,
         headers=_headers(error),
     )
@@ -82,9 +93,12 @@ def _fhir_error(error: Exception) -> FhirError:
         return error
     if isinstance(error, APIException):
         return FhirError(error.status_code if error.status_code in ISSUES else 500)
+    if isinstance(error, InvalidResourceError) and error.is_unreadable:
+        # No resource at all, and not one that breaks a rule (FHIR R4 3.1.0.8.1).
+        return FhirError(413 if error.issues[0].code == "too-long" else 400, issues=error.issues)
     for kind, status in STATUS_OF.items():
         if isinstance(error, kind):
-            return FhirError(status)
+            return FhirError(status, issues=getattr(error, "issues", ()))
     return FhirError(500)
 
 

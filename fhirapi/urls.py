@@ -2,17 +2,25 @@
 
 from django.urls import path, re_path
 
-from fhirapi.views.metadata import MetadataView
-from fhirapi.views.read import ReadView, UnknownView
-from fhirapi.views.search import CompartmentView, SearchFormView, SearchView, SystemFormView, SystemSearchView
+from fhirapi.views.bundle import SystemView
+from fhirapi.views.history import HistoryView
+from fhirapi.views.metadata import MetadataView, OpenApiView
+from fhirapi.views.read import UnknownView, VersionView
+from fhirapi.views.search import CompartmentView, SearchFormView, SystemFormView
+from fhirapi.views.write import ResourceView, TypeView
 
 urlpatterns = [
+    path("", SystemView.as_view(), name="fhir-system"),
     path("metadata", MetadataView.as_view(), name="fhir-metadata"),
-    path("", SystemSearchView.as_view(), name="fhir-system"),
+    path("openapi.json", OpenApiView.as_view(), name="fhir-openapi"),
+    path("_history", HistoryView.as_view(), name="fhir-history"),
     path("_search", SystemFormView.as_view(), name="fhir-system-form"),
-    path("Patient/<str:patient>/<str:rtype>", CompartmentView.as_view(), name="fhir-compartment"),
     path("<str:rtype>/_search", SearchFormView.as_view(), name="fhir-search-form"),
-    path("<str:rtype>/<str:fhir_id>", ReadView.as_view(), name="fhir-read"),
-    path("<str:rtype>", SearchView.as_view(), name="fhir-search"),
+    path("<str:rtype>/_history", HistoryView.as_view(), name="fhir-history-type"),
+    path("<str:rtype>/<str:fhir_id>", ResourceView.as_view(), name="fhir-read"),
+    path("<str:rtype>/<str:fhir_id>/_history", HistoryView.as_view(), name="fhir-history-instance"),
+    path("<str:rtype>/<str:fhir_id>/_history/<str:version>", VersionView.as_view(), name="fhir-vread"),
+    path("Patient/<str:patient>/<str:rtype>", CompartmentView.as_view(), name="fhir-compartment"),
+    path("<str:rtype>", TypeView.as_view(), name="fhir-search"),
     re_path(r"^(?P<rest>.*)$", UnknownView.as_view(), name="fhir-unknown"),
 ]

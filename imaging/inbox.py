@@ -1,15 +1,17 @@
 """The inbox: the durable journal of received bytes. Doors write here and acknowledge; the index worker takes from here.
 
 `<objects>/inbox/<tenant>/<source>-<trace>/<instance id>.dcm`; nothing in a path comes from an attribute value. What the web door
-takes lies in one folder, `0-web/<instance id>-<trace>.dcm`: a folder for each request would cost more than its object.
+takes lies in one folder, `0-web/<instance id>-<trace>-<sender>.dcm`: a folder for each request would cost more than its object. The
+sender is what the audit trail will say, so that it is as durable as the object and asks the door for no transaction of its own.
 """
 
+import base64
 import contextlib
 import heapq
 import mmap
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from journal.audit import Actor
 from journal.faults import fault
 from journal.wall.ids import id_new, id_time
 
@@ -35,6 +38,7 @@ class InboxObject:
     source: int  # association id, or 0 for the web door
     trace_id: str
     path: Path
+    sender: Actor | None = None  # of the web door; associations have an audit row of their own
 
 
 def inbox_root() -> Path:
@@ -78,11 +82,11 @@ def object_write(*, tenant_id: int, source: int, trace_id: str, parts: Sequence[
 class Draft:
     """A file that is not received yet. `keep` makes it so; leaving the block without it removes the file."""
 
-    def __init__(self, folder: Path, *, tenant_id: int, source: int, trace_id: str) -> None:
+    def __init__(self, folder: Path, *, tenant_id: int, source: int, trace_id: str, sender: Actor | None = None) -> None:
         self._folder = folder
         self._id = id_new()
-        self._facts = {"tenant_id": tenant_id, "source": source, "trace_id": trace_id}
-        self._name = f"{self._id}-{trace_id}" if folder.name == WEB_FOLDER else str(self._id)
+        self._facts = {"tenant_id": tenant_id, "source": source, "trace_id": trace_id, "sender": sender}
+        self._name = f"{self._id}-{trace_id}{_sender_text(sender)}" if folder.name == WEB_FOLDER else str(self._id)
         self._part = folder / f"{self._name}.part"
         self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._is_kept = False
@@ -140,16 +144,16 @@ class Draft:
                 self._part.unlink()
 
 
-def draft_open(*, tenant_id: int, source: int, trace_id: str) -> Draft:
+def draft_open(*, tenant_id: int, source: int, trace_id: str, sender: Actor | None = None) -> Draft:
     """A draft for bytes that come in pieces; the caller closes it. Raises OSError."""
     folder = inbox_root() / str(tenant_id) / (f"{source}-{trace_id}" if source else WEB_FOLDER)
     _folder_made(folder)
     try:
-        return Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
+        return Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id, sender=sender)
     except FileNotFoundError:  # the index worker swept the empty folder in between
         _folder_made.cache_clear()
         _folder_made(folder)
-        return Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id)
+        return Draft(folder, tenant_id=tenant_id, source=source, trace_id=trace_id, sender=sender)
 
 
 @lru_cache(maxsize=1)
@@ -158,24 +162,16 @@ def _syncers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SYNCERS, thread_name_prefix="fsync")
 
 
-def drafts_keep(drafts: Sequence[Draft], *, meanwhile: Callable[[], None]) -> list[OSError | None]:
-    """`Draft.keep` for many of one folder: what went wrong with each, None for those that are received.
-
-    `meanwhile` runs while the disk takes the last step.
-    """
+def drafts_keep(drafts: Sequence[Draft]) -> list[OSError | None]:
+    """`Draft.keep` for many of one folder: what went wrong with each, None for those that are received."""
     fault("ingest.before_fsync")
     failures = [_synced(drafts[0])] if len(drafts) == 1 else list(_syncers().map(_synced, drafts))
     good = [draft for draft, failure in zip(drafts, failures, strict=True) if failure is None]
     try:
         for draft in good:
             draft.settle()
-        syncs = [_syncers().submit(folder_sync, folder) for folder in {draft.folder for draft in good}]
-        try:
-            if good:
-                meanwhile()
-        finally:
-            for sync in syncs:
-                sync.result()
+        for folder in {draft.folder for draft in good}:
+            folder_sync(folder)
     except OSError as error:
         failures = [failure or error for failure in failures]
     index_nudge()
@@ -223,9 +219,24 @@ def _id_of(name: str) -> int:
 
 def _waiting_object(tenant_id: int, instance_id: int, folder: str, path: str) -> InboxObject:
     source, _, trace_id = folder.partition("-")
+    sender = None
     if folder == WEB_FOLDER:
-        trace_id = path.rpartition("-")[2].removesuffix(".dcm")
-    return InboxObject(tenant_id=tenant_id, instance_id=instance_id, source=int(source), trace_id=trace_id, path=Path(path))
+        _, trace_id, *rest = os.path.basename(path)[:-4].split("-", 2)
+        sender = _sender_read(rest[0]) if rest else None
+    return InboxObject(
+        tenant_id=tenant_id, instance_id=instance_id, source=int(source), trace_id=trace_id, path=Path(path), sender=sender,
+    )  # fmt: skip
+
+
+def _sender_text(sender: Actor | None) -> str:
+    if sender is None:
+        return ""
+    return "-" + base64.urlsafe_b64encode(f"{sender.name} {sender.address or ''}".encode()).decode().rstrip("=")
+
+
+def _sender_read(text: str) -> Actor:
+    name, _, address = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().partition(" ")
+    return Actor(name=name, address=address or None)
 
 
 def inbox_watermark(*, tenant_id: int) -> datetime | None:

@@ -242,16 +242,10 @@ def draft_keep(draft: Draft, *, tenant_id: int) -> None:
     draft.keep()
 
 
-def drafts_keep(
-    drafts: Sequence[Draft], *, tenant_id: int, meanwhile: Callable[[], None] = lambda: None
-) -> list[Refused | OSError | None]:
-    """`draft_keep` for many of one sender, with fewer waits for the disk: what went wrong with each.
-
-    `meanwhile` runs while the disk works; nothing is said to the sender before both are done.
-    """
+def drafts_keep(drafts: Sequence[Draft], *, tenant_id: int) -> list[Refused | OSError | None]:
+    """`draft_keep` for many of one sender, with fewer waits for the disk: what went wrong with each."""
     if not (is_remote() and settings.MEDHUB_OBJECTS_ACK == "store"):
-        return list(inbox_drafts_keep(drafts, meanwhile=meanwhile))
-    meanwhile()
+        return list(inbox_drafts_keep(drafts))
     found: list[Refused | OSError | None] = []
     for draft in drafts:
         try:

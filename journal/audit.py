@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import orjson
@@ -43,20 +44,63 @@ def audit_record(*, actor: Actor, action: str, object_type: str, object_id: str,
     )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class AuditRow:
+    """Something that was done at another time than it is written."""
+
+    actor: Actor
+    action: str
+    object_type: str
+    object_id: str
+    at: datetime
+    trace_id: str
+
+
+def audits_add(*, rows: Sequence[AuditRow]) -> None:
+    """`audit_record` for what many did, in one statement. In a scope."""
+    if not rows:
+        return
+    tenant_id = tenant_id_current()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO journal_auditevent (tenant_id, id, actor, action, object_type, object_id, bucket, recorded_at, "
+            "address, trace_id, detail) SELECT %s, o.*, '{}' FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], "
+            "%s::text[], %s::bigint[], %s::timestamptz[], %s::inet[], %s::text[]) AS o ON CONFLICT DO NOTHING",
+            [
+                tenant_id, [id_new() for _ in rows], [row.actor.name for row in rows], [row.action for row in rows],
+                [row.object_type for row in rows], [row.object_id for row in rows],
+                [int(row.at.timestamp()) // BUCKET_SECONDS for row in rows], [row.at for row in rows],
+                [row.actor.address for row in rows], [row.trace_id for row in rows],
+            ],
+        )  # fmt: skip
+    _seal_soon(tenant_id)
+
+
 def audits_append(
     *, tenant_id: int, actor: Actor, action: str, object_type: str, object_ids: Sequence[str],
     detail: dict[str, int | str] | None = None,
 ) -> None:
     """`audit_record` for many objects. Joins a scope of the hospital; outside of one it is committed, in one round trip, on return."""
+    audit_facts_append(
+        tenant_id=tenant_id, actor=actor, facts=[(action, object_type, object_id) for object_id in object_ids], detail=detail
+    )
+
+
+def audit_facts_append(
+    *, tenant_id: int, actor: Actor, facts: Sequence[tuple[str, str, str]], detail: dict[str, int | str] | None = None
+) -> None:
+    """`audits_append` for many (action, type of object, id of object) at once."""
     now = timezone.now()
+    actions, kinds, names = (list(column) for column in zip(*facts, strict=True)) if facts else ([], [], [])
     tenant_rows(
         tenant_id=tenant_id,
         sql="INSERT INTO journal_auditevent (tenant_id, id, actor, action, object_type, object_id, bucket, recorded_at, "
-        "address, trace_id, detail) SELECT %s, o.id, %s, %s, %s, o.name, %s, %s, %s, %s, %s "
-        "FROM unnest(%s::bigint[], %s::text[]) AS o(id, name) ON CONFLICT DO NOTHING RETURNING id",
+        "address, trace_id, detail) SELECT %s, o.id, %s, o.action, o.kind, o.name, %s, %s, %s, %s, %s "
+        "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS o(id, action, kind, name) "
+        "ON CONFLICT DO NOTHING RETURNING id",
         values=[
-            tenant_id, actor.name, action, object_type, int(now.timestamp()) // BUCKET_SECONDS, now, actor.address,
-            trace_id_current(), orjson.dumps(detail or {}).decode(), [id_new() for _ in object_ids], list(object_ids),
+            tenant_id, actor.name, int(now.timestamp()) // BUCKET_SECONDS, now, actor.address, trace_id_current(),
+            orjson.dumps(detail or {}).decode(), [id_new() for _ in facts], actions, kinds, names,
         ],
     )  # fmt: skip
     _seal_soon(tenant_id)

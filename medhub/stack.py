@@ -119,13 +119,14 @@ class Stack:
             stop_signal="INT", is_base=True, is_group_signalled=False,
         )  # fmt: skip
         worker = [python, "-m", "celery", "-A", "medhub.celery", "worker", "-l", "WARNING", "--without-gossip", "--without-mingle"]
-        gunicorn = [python, "-m", "gunicorn", "--worker-class", "gthread", "--log-level", "warning"]
+        gunicorn = [python, "-m", "gunicorn", "--log-level", "warning", "--worker-class"]
         return [
             *([postgres] if self.has_postgres else []),
             self.broker or Program("redis", redis_command(self.home, is_durable=self.is_durable), is_base=True),
             Program(
                 "quantify",
-                [*gunicorn, "--workers", "1", "--threads", "4", "--bind", f"127.0.0.1:{self.ports.quantify}", "quantify.server:app"],
+                [*gunicorn, "gthread", "--workers", "1", "--threads", "4", "--bind", f"127.0.0.1:{self.ports.quantify}",
+                 "quantify.server:app"],
             ),
             Program("index", [python, "manage.py", "ingest_index"]),
             Program(
@@ -146,8 +147,8 @@ class Stack:
                  str(self.home.root / "run" / "beat")],
             ),
             Program(
-                "web", [*gunicorn, "--preload", "--workers", "3", "--threads", "6", "--timeout", "120", "--bind",
-                        f"127.0.0.1:{self.ports.http}", "medhub.wsgi:application"],
+                "web", [*gunicorn, "medhub.worker.StayingWorker", "--preload", "--workers", "3", "--threads", "6", "--timeout", "120",
+                        "--bind", f"127.0.0.1:{self.ports.http}", "medhub.wsgi:application"],
             ),
         ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
 
+from fhirapi.views.bundle import SystemView
 from medhub.health import health_report
 from medhub.openapi import SchemaView
 
@@ -16,6 +17,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("accounts/", include("allauth.urls")),
+    path("t/<slug:slug>/fhir/r4", SystemView.as_view(), name="fhir-base"),  # a redirect would lose the body of a transaction
     path("t/<slug:slug>/fhir/r4/", include("fhirapi.urls")),
     path("t/<slug:slug>/dicomweb/", include("imaging.dicomweb.urls")),
     path("t/<slug:slug>/api/v1/", include("imaging.api.urls")),

@@ -18,9 +18,11 @@ from django.core.handlers.exception import convert_exception_to_response  # noqa
 from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
 from django.utils.module_loading import import_string  # noqa: E402
 
+from fhirapi.validation import models_warm  # noqa: E402
 from imaging.dicomweb.syntaxes import MEDIA, encodable, is_decodable  # noqa: E402
 from medhub import urls as _urls  # noqa: E402, F401
 
+models_warm()
 encodable()
 for _uid in MEDIA:
     is_decodable(_uid)

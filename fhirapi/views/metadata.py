@@ -1,13 +1,16 @@
-"""The CapabilityStatement: open, so that clients can look before they hold a token; unknown hospitals answer 404."""
+"""The CapabilityStatement and its OpenAPI form: open, so that clients can look before they hold a token; unknown hospitals answer 404."""
 
 import orjson
+from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fhirapi.capability import capability_statement
+from fhirapi.openapi import openapi_document
 from fhirapi.outcomes import FhirError
 from fhirapi.sources import hospital_id
 from fhirapi.views.base import FhirErrors, base_url
+from fhirapi.views.formats import FORMAT_NAMES, SERVED
 
 
 class MetadataView(FhirErrors):
@@ -19,4 +22,17 @@ class MetadataView(FhirErrors):
     def get(self, request: Request, slug: str) -> Response:
         if hospital_id(slug=slug) is None:
             raise FhirError(404)
-        return Response(orjson.dumps(capability_statement(base=base_url(request, slug))))
+        return Response(orjson.dumps(capability_statement(base=base_url(request, slug), formats=FORMAT_NAMES)))
+
+
+class OpenApiView(FhirErrors):
+    """GET [base]/openapi.json."""
+
+    authentication_classes = []
+    capabilities: dict[str, str] = {}
+
+    def get(self, request: Request, slug: str) -> HttpResponse:
+        if hospital_id(slug=slug) is None:
+            raise FhirError(404)
+        document = openapi_document(base=base_url(request, slug), formats=SERVED)
+        return HttpResponse(orjson.dumps(document), content_type="application/json")

@@ -1,6 +1,7 @@
 """Which objects a WADO-RS address means: one statement, values only, the hospital named explicitly and first; and their audit."""
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from imaging.storage import LazyPath, object_path
@@ -103,6 +104,17 @@ def series_states(*, tenant_id: int, study_uid: str, series_uid: str = "") -> li
         values.append(series_uid)
     sql += " GROUP BY s.id, e.id, s.study_uid, e.series_uid, e.number ORDER BY e.number NULLS LAST, e.id"
     return [SeriesState(*row) for row in tenant_rows(tenant_id=tenant_id, sql=sql, values=values)]
+
+
+def series_of_size(*, tenant_id: int, series_uids: Sequence[str], at_least: int) -> list[tuple[str, str]]:
+    """(study UID, series UID) of those of these series that have so many instances."""
+    return tenant_rows(
+        tenant_id=tenant_id,
+        sql="SELECT s.study_uid, e.series_uid FROM imaging_series e "
+        "JOIN imaging_study s ON s.tenant_id = e.tenant_id AND s.id = e.study_id "
+        "WHERE e.tenant_id = %s AND s.tenant_id = %s AND e.series_uid = ANY(%s) AND e.number_of_instances >= %s",
+        values=[tenant_id, tenant_id, list(series_uids), at_least],
+    )
 
 
 _written: dict[tuple[int, str, str, str, str | None], int] = {}

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import orjson
@@ -18,7 +17,6 @@ from imaging.dicomweb.related import CHUNK, BodyError, limited, media_type, part
 from imaging.dicomweb.stow_metadata import objects_assembled
 from imaging.inbox import Draft, draft_open
 from imaging.ingest import NO_MATCH, OUT_OF_RESOURCES, ObjectFacts, Refused, disk_status, draft_check, drafts_keep
-from journal.audit import audits_append
 from journal.trace import trace_id_current
 from tenants.doors import HospitalAPIView
 
@@ -53,7 +51,6 @@ class Outcome:
     stored: list[ObjectFacts] = field(default_factory=list)
     failed: list[tuple[ObjectFacts | None, Refused]] = field(default_factory=list)
     pending: list[tuple[Draft, ObjectFacts]] = field(default_factory=list)
-    audited: set[str] = field(default_factory=set)
 
     @property
     def status(self) -> int:
@@ -120,7 +117,9 @@ class StowView(HospitalAPIView):
     def _part(self, pieces: Pieces, study_uid: str, outcome: Outcome) -> None:
         """Take one part. A part that is refused is read to its end, so the next one begins where it should."""
         try:
-            draft = draft_open(tenant_id=self.tenant_id, source=SOURCE_WEB, trace_id=trace_id_current())
+            draft = draft_open(
+                tenant_id=self.tenant_id, source=SOURCE_WEB, trace_id=trace_id_current(), sender=self.actor
+            )
         except OSError as error:
             outcome.failed.append((None, _no_room(error)))
             for _ in iter(lambda: next(pieces, None), None):
@@ -161,11 +160,7 @@ class StowView(HospitalAPIView):
         if not pending:
             return
         try:
-            studies = {facts.study_uid for _, facts in pending} - outcome.audited
-            failures = drafts_keep(
-                [draft for draft, _ in pending], tenant_id=self.tenant_id, meanwhile=partial(self._audit, sorted(studies))
-            )
-            outcome.audited |= studies
+            failures = drafts_keep([draft for draft, _ in pending], tenant_id=self.tenant_id)
         finally:
             for draft, _ in pending:
                 draft.close()
@@ -174,12 +169,6 @@ class StowView(HospitalAPIView):
                 outcome.stored.append(facts)
             else:
                 outcome.failed.append((facts, failure if isinstance(failure, Refused) else _no_room(failure)))
-
-    def _audit(self, studies: list[str]) -> None:
-        if studies:
-            audits_append(
-                tenant_id=self.tenant_id, actor=self.actor, action="dicom.store", object_type="Study", object_ids=studies
-            )
 
 
 def _no_room(error: OSError) -> Refused:

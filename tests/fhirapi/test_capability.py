@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
+from fhirapi.interactions import HUB_ONLY
 from fhirapi.projections import diagnostic_report_project, imaging_study_project
 from fhirapi.registry import COMMON, COUNT_DEFAULT, COUNT_MAX, PREFIXES, SORTS, TYPES
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import Fhir, event, report_make, study_make
+from tests.fhirapi.writing import FHIR_JSON, Writer
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance" / "fhir.md"
 
@@ -90,8 +92,10 @@ def test_each_line_is_true(served: Fhir) -> None:
         first = found[0]["resource"]
         read = served.get(f"{rtype}/{first['id']}")
         assert read.json() == first
-        assert line["versioning"] == "versioned"
         assert read["ETag"] == f'W/"{first["meta"]["versionId"]}"'
+        assert served.get(f"{rtype}/{first['id']}/_history/1").status_code == 200
+        for path in (f"{rtype}/{first['id']}/_history", f"{rtype}/_history"):
+            assert served.get(path).json()["entry"][0]["request"]["method"] == "POST"
         for param in line["searchParam"]:
             if param["name"] in {"_id", "_lastUpdated"} or (rtype, param["name"]) in ELEMENTS:
                 _check_param(served, rtype, param, first)
@@ -99,6 +103,57 @@ def test_each_line_is_true(served: Fhir) -> None:
             if (rtype, include.partition(":")[2]) in ELEMENTS:
                 wanted = at(first, ELEMENTS[rtype, include.partition(":")[2]]).partition("/")[2]
                 assert wanted in served.ids(rtype, f"_id={first['id']}&_include={include}", mode="include"), include
+
+
+def test_each_interaction_is_there(mercy: Hospital, served: Fhir) -> None:
+    """ "a test which exercises every claimed interaction of every type against the server"."""
+    fhir = Writer(mercy)
+    statement = fhir.get("metadata").json()
+    rest = statement["rest"][0]
+    assert [one["code"] for one in rest["interaction"]] == ["transaction", "batch", "history-system"]
+    assert fhir.bundle("batch").json()["type"] == "batch-response"
+    assert fhir.bundle("transaction").json()["type"] == "transaction-response"
+    assert fhir.get("_history").status_code == 200
+    for line in rest["resource"]:
+        rtype, codes = line["type"], {one["code"] for one in line["interaction"]}
+        reading = {"read", "vread", "history-instance", "history-type", "search-type"}
+        first = fhir.search(rtype)["entry"][0]["resource"]
+        body = {name: value for name, value in first.items() if name not in {"id", "meta"}}
+        if rtype in HUB_ONLY:
+            assert (codes, line["versioning"], "updateCreate" in line) == (reading, "versioned", False)
+            assert fhir.post(rtype, body).status_code == fhir.put(f"{rtype}/x", body).status_code == 405
+            continue
+        assert codes == reading | {"create", "update", "patch", "delete"}
+        assert (line["versioning"], line["conditionalDelete"], line["conditionalRead"]) == ("versioned-update", "single", "full-support")
+        assert line["readHistory"] is line["updateCreate"] is line["conditionalCreate"] is line["conditionalUpdate"] is True
+        _check_writing(fhir, statement, rtype, body)
+
+
+def _check_writing(fhir: Writer, statement: dict[str, Any], rtype: str, body: dict[str, Any]) -> None:
+    made = fhir.post(rtype, body)
+    assert made.status_code == 201, (rtype, made.content)
+    path, own = f"{rtype}/{made.json()['id']}", {"language": "en"}
+    patches = {
+        "application/json-patch+json": [{"op": "add", "path": "/language", "value": "de"}],
+        "application/fhir+json": {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [
+            {"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": f"{rtype}.language"},
+            {"name": "value", "valueCode": "fr"}]}]},
+    }  # fmt: skip
+    assert list(patches) == statement["patchFormat"]
+    for media, patch in patches.items():
+        assert fhir.patch(path, patch, media=media).status_code == 200, (rtype, media)
+    current = fhir.get(path, accept=FHIR_JSON)
+    assert (current.json()["language"], current["ETag"]) == ("fr", 'W/"3"')
+    assert fhir.put(path, current.json() | own, if_match='W/"1"').status_code == 412
+    assert fhir.put(path, current.json() | own, if_match='W/"3"').status_code == 200
+    assert fhir.get(path, **{"if-none-match": 'W/"4"'}).status_code == 304
+    assert fhir.get(f"{path}/_history/1", accept=FHIR_JSON).json() == made.json()
+    assert fhir.post(rtype, body, if_none_exist=f"_id={made.json()['id']}").status_code == 200
+    assert fhir.put(f"{rtype}?_id={made.json()['id']}", body).status_code == 200
+    assert fhir.delete(f"{rtype}?_id={made.json()['id']}").status_code == 204
+    assert fhir.get(path).status_code == 410
+    assert fhir.put(f"{rtype}/client-id", body | {"id": "client-id"}).status_code == 201
+    assert fhir.delete(f"{rtype}/client-id").status_code == 204
 
 
 def _check_param(served: Fhir, rtype: str, param: dict[str, str], first: dict[str, Any]) -> None:
@@ -135,3 +190,18 @@ def test_the_page_names_everything() -> None:
         assert f"`{name}`" in text, name
     assert f"{COUNT_DEFAULT} by default, {COUNT_MAX} at most" in text
     assert " ".join(PREFIXES) in text
+
+
+def test_openapi_says_the_same(mercy: Hospital, fhir: Fhir) -> None:
+    """The OpenAPI document: every path and method of the CapabilityStatement, and each of them is a door of ours."""
+    document = fhir.client.get(f"{fhir.path}/openapi.json").json()
+    assert (document["openapi"], document["servers"]) == ("3.0.3", [{"url": fhir.base}])
+    statement = fhir.get("metadata").json()["rest"][0]
+    told = sum(len(line["interaction"]) for line in statement["resource"])
+    methods = [(method, path) for path, item in document["paths"].items() for method in item]
+    assert len(methods) == told + 3
+    writer = Writer(mercy)
+    for method, path in methods:
+        response = writer.send(method, path.lstrip("/").format(id="never", vid="1"), media="x/y")
+        assert response.status_code in {200, 404, 415, 400}, (method, path, response.status_code)
+    assert fhir.client.get("/t/nobody-here/fhir/r4/openapi.json").status_code == 404

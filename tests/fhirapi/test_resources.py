@@ -5,6 +5,7 @@ import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 from xml.etree import ElementTree
@@ -12,16 +13,20 @@ from zoneinfo import ZoneInfo
 
 import fastjsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import fhirapi
 from ai.contract import Algorithm, Note
 from fhirapi.projections import report_resources
 from fhirapi.registry import TYPES
 from fhirapi.resources import imaging_study, patient
 from fhirapi.resources.parts import number
 from fhirapi.sources import HospitalRow, PatientRow, ReportRow, SeriesRow, StudyRow, report_content
-from fhirapi.validation import SCHEMA, resource_check
+from fhirapi.validation import resource_check
 from tests.fhirapi.conftest import LUNG, TEST_DOUBLE, content_make, measurement, uid_new
 
+SCHEMA = Path(fhirapi.__file__).with_name("fhir-r4.schema.json")
 HOSPITAL = HospitalRow(uuid=UUID("6f1c8f0e-3f0a-4d0e-9a51-0c8f6d0b7a11"), zone=ZoneInfo("America/Chicago"))
 NOTICE = "AI-generated, preliminary, not a medical device"
 
@@ -121,6 +126,8 @@ class TestPatient:
     @pytest.mark.parametrize(
         ("issuer", "system"),
         [("1.2.840.99", "urn:oid:1.2.840.99"), ("https://ehr.example/mrn", "https://ehr.example/mrn"), ("urn:x:y", "urn:x:y"),
+         ("urn:oid:9.1", f"https://medicalcloudaihub.com/fhir/sid/{HOSPITAL.uuid}/patient-id/urn%3Aoid%3A9.1"),
+         ("urn:uuid:1", f"https://medicalcloudaihub.com/fhir/sid/{HOSPITAL.uuid}/patient-id/urn%3Auuid%3A1"),
          ("a b/ü", f"https://medicalcloudaihub.com/fhir/sid/{HOSPITAL.uuid}/patient-id/a%20b%2F%C3%BC"),
          ("", f"https://medicalcloudaihub.com/fhir/sid/{HOSPITAL.uuid}/patient-id")],
     )  # fmt: skip
@@ -391,3 +398,40 @@ def test_what_is_no_number_is_no_measurement(value: float) -> None:
     """JSON would say null there."""
     with pytest.raises(ValueError, match="no number"):
         number(value)
+
+
+received = st.text(max_size=12) | st.sampled_from(
+    [
+        "",
+        " ",
+        "\x00",
+        "a\x0bb",
+        "\ufffe",
+        "\u00a0",
+        "^",
+        "a=b=c",
+        "urn:oid:9.1",
+        "urn:uuid:x",
+        "http://a b",
+        "1.02",
+        "20260230",
+        "2400",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(values=st.lists(received, min_size=14, max_size=14))
+def test_whatever_was_received_its_projection_is_fhir(values: list[str]) -> None:
+    """ "everything that the hub emits today passes": a study that could not be projected would be lost to every reader."""
+    issuer, number, name, born, sex, accession, accession_issuer, day, time, offset, words, referrer, part, modality = values
+    who = person(issuer=issuer, patient_id=number, name=name, birth_date=born, sex=sex)
+    series = replace(study().series[0], modality=modality, description=words, body_part=part, laterality=sex)
+    row = study(
+        patient=who, accession_number=accession, accession_issuer=accession_issuer, study_date=day, study_time=time, utc_offset=offset,
+        description=words, referrer=referrer, body_part=part, modalities=(modality,), series=(series,),
+    )  # fmt: skip
+    resource_check(resource=patient.to_fhir(patient=who, hospital=HOSPITAL.uuid))
+    resource_check(resource=imaging_study.to_fhir(study=row, hospital=HOSPITAL.uuid, zone=HOSPITAL.zone))
+    for resource in report_resources(report=report(of=row, conclusion=words or "x"), hospital=HOSPITAL):
+        resource_check(resource=resource)

@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 
 from imaging.deletion import instances_delete
-from imaging.dicomweb.ahead import QUIET_SECONDS, WORTHWHILE, Ahead, SeriesKey, series_document_make
+from imaging.dicomweb.ahead import QUIET_SECONDS, WORTHWHILE, Ahead, SeriesKey, series_document_make, series_worthwhile
 from imaging.inbox import inbox_objects
 from imaging.index import Grown, batch_index
 from journal.audit import Actor
@@ -53,10 +53,13 @@ def test_a_series_that_came_to_rest_has_its_document(client, mercy, olaf) -> Non
     assert later != made
 
 
-def test_few_instances_wait_until_they_are_asked_for(mercy) -> None:
+def test_few_instances_wait_until_they_are_asked_for(mercy, olaf) -> None:
     """A document for each of thousands of small series would cost more than it saves."""
     (one,) = grown_by(mercy, series_of(WORTHWHILE - 1))
-    assert not series_document_make(SeriesKey(*one), between=lambda: None)
+    assert not series_worthwhile([SeriesKey(*one)])
+    (grown,) = grown_by(mercy, series_of(WORTHWHILE))
+    strangers = [SeriesKey(olaf.tenant.id, *grown[1:]), SeriesKey(*grown), SeriesKey(*one)]
+    assert series_worthwhile(strangers) == [SeriesKey(*grown)]
     assert not documents(mercy)
 
 
@@ -94,8 +97,9 @@ def test_a_series_waits_until_it_is_quiet() -> None:
     first, second = (1, "1.2", "1.2.1"), (1, "1.3", "1.3.1")
     ahead.note([first, second], now=0)
     ahead.note([first], now=2)
-    assert ahead.due(now=QUIET_SECONDS - 0.1) is None
-    assert ahead.due(now=QUIET_SECONDS) == second
-    assert ahead.due(now=QUIET_SECONDS) is None
-    assert ahead.due(now=QUIET_SECONDS + 2) == first
-    assert ahead.due(now=100) is None
+    assert not ahead.due(now=QUIET_SECONDS - 0.1)
+    assert ahead.due(now=QUIET_SECONDS) == [second]
+    assert not ahead.due(now=QUIET_SECONDS)
+    ahead.note([second], now=4)
+    assert ahead.due(now=100) == [first, second]
+    assert not ahead.due(now=100)

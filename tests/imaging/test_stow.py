@@ -10,6 +10,8 @@ from imaging.ingest import quota_forget
 from imaging.models import Instance
 from imaging.storage import object_path
 from journal.models import AuditEvent
+from journal.wall.ids import id_time
+from tenants.models import ApiToken
 from tests import house
 from tests.dicom_files import ct_slice, part10, shared_file
 
@@ -45,6 +47,27 @@ def test_all_some_and_none(client, mercy) -> None:
     with mercy.scope():
         assert Instance.objects.count() == 3
         assert AuditEvent.objects.filter(action="dicom.store").count() == 3
+
+
+def test_the_sender_is_as_durable_as_the_object(client, mercy) -> None:
+    """"one AuditEvent per actor, study, action and 5 minutes": written beside the bytes before the answer, a row with theirs."""
+    ds, torn = ct_slice(), part10(ct_slice())
+    for _ in range(2):
+        assert post(client, mercy, body(part10(ds))).status_code == 200
+    first, second = sorted((inbox_root() / str(mercy.tenant.id) / "0-web").glob("*.dcm"))
+    first.write_bytes(torn[:400])  # what the index worker cannot read has its line as well
+    for _ in range(2):  # killed between the commit and the unlink, it comes again
+        kept = {path: path.read_bytes() for path in inbox_root().glob(f"{mercy.tenant.id}/0-web/*.dcm")}
+        house.index(mercy)
+        for path, content in kept.items():
+            path.write_bytes(content)
+    house.index(mercy)
+    with mercy.scope():
+        rows = list(AuditEvent.objects.filter(action="dicom.store").order_by("object_id"))
+        token = ApiToken.objects.get(tenant=mercy.tenant)
+    assert [row.object_id for row in rows] == [ds.StudyInstanceUID, "unreadable"]
+    assert {(row.actor, row.address, len(row.trace_id)) for row in rows} == {(f"token:{token.id}", "127.0.0.1", 32)}
+    assert [row.recorded_at for row in rows] == [id_time(int(path.name.split("-")[0])) for path in (second, first)]
 
 
 def test_many_objects_wait_for_the_disk_together(client, mercy) -> None:
@@ -108,6 +131,7 @@ def test_what_came_before_the_body_broke_off_stays_and_is_audited(client, mercy)
     """A sender that dies in its second object: 400, the first is kept and has its line in the audit; sending all again is no harm."""
     first, second = part10(ct_slice()), part10(ct_slice())
     assert post(client, mercy, body(first, second)[:-200]).status_code == 400
+    house.index(mercy)
     with mercy.scope():
         assert AuditEvent.objects.filter(action="dicom.store").count() == 1
     assert post(client, mercy, body(first, second)).status_code == 200

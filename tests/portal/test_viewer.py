@@ -153,7 +153,10 @@ def test_it_is_trimmed_and_moved_and_stays_in_its_folder(tmp_path, monkeypatch) 
 
 
 def test_without_npm_it_says_one_line(tmp_path, monkeypatch) -> None:
-    """"if npm cannot be had ...: one line said"."""
+    """"if npm cannot be had ...: one line said"; pip is asked for the wheel of Node.js first."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     with pytest.raises(ViewerError, match="npm is not here"):
         ohif_install(folder=tmp_path / "viewer")

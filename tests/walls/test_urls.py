@@ -93,11 +93,16 @@ MACHINES = {
     "wado-uri": ("GET", (), "dicom.read"),
     "dicomweb": ("OPTIONS", (), "dicom.read"),
     "fhir-read": ("GET", ("rtype", "fhir_id"), "fhir.read"),
+    "fhir-base": ("GET", (), "fhir.read"),
     "fhir-system": ("GET", (), "fhir.read"),
     "fhir-system-form": ("POST", (), "fhir.read"),
     "fhir-compartment": ("GET", ("patient", "rtype"), "fhir.read"),
     "fhir-search": ("GET", ("rtype",), "fhir.read"),
     "fhir-search-form": ("POST", ("rtype",), "fhir.read"),
+    "fhir-history": ("GET", (), "fhir.read"),
+    "fhir-history-type": ("GET", ("rtype",), "fhir.read"),
+    "fhir-history-instance": ("GET", ("rtype", "fhir_id"), "fhir.read"),
+    "fhir-vread": ("GET", ("rtype", "fhir_id", "version"), "fhir.read"),
     "fhir-unknown": ("GET", ("rest",), "fhir.read"),
     "api-workitems": ("GET", (), "delivery.manage"),
     "api-workitem": ("GET", ("item_id",), "delivery.manage"),
@@ -120,11 +125,17 @@ MACHINES = {
     "api-transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
     "api-transfer-retry": ("POST", ("transfer_id",), "transfer.manage"),
 }
+# What the same addresses do by other methods.
+WRITES = {
+    "fhir-search": ("POST", "PUT", "PATCH", "DELETE"),
+    "fhir-read": ("PUT", "PATCH", "DELETE"),
+}
 OPEN = {
     "home": "sends to the login",
     "healthz": "for load balancers: no hospital's data",
     "api-schema": "OpenAPI of the API: says nothing about anybody",
     "fhir-metadata": "the FHIR capability statement says nothing about anybody",
+    "fhir-openapi": "the same in OpenAPI's words",
 }
 
 
@@ -166,7 +177,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "rtype": "ImagingStudy", "patient": str(found.uuid), "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
         "certificate_id": certificate.id, "series_uid": series.series_uid, "instance_uid": instance_uid, "numbers": "1",
-        "path": "7FE00010", "tag_id": tag.id,
+        "path": "7FE00010", "tag_id": tag.id, "version": 1,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
 
@@ -245,3 +256,18 @@ def test_machine_doors_by_role(client, mercy, study, role) -> None:
     for name, (method, needs, capability) in MACHINES.items():
         answer = client.generic(method, address(name, mercy, study, needs), headers=auth)
         assert (answer.status_code == 403) != is_allowed(role=role, capability=capability), (name, answer.status_code)
+
+
+@pytest.mark.parametrize("role", sorted(CAPABILITIES))
+def test_writing_doors_by_role(client, mercy, olaf, study, role) -> None:
+    """"capabilities per HTTP method on each view": reading a FHIR address does not open it for writing, nor does another's token."""
+    from tenants.services import token_create
+
+    auth = {"authorization": f"Bearer {token_create(tenant=mercy.tenant, name=role, role=role)}"}
+    for name, methods in WRITES.items():
+        url = address(name, mercy, study, MACHINES[name][1])
+        for method in methods:
+            answer = client.generic(method, url, headers=auth)
+            assert (answer.status_code == 403) != is_allowed(role=role, capability="fhir.write"), (name, method)
+            assert client.generic(method, url, headers=olaf.auth).status_code == 404, (name, method)
+            assert client.generic(method, url).status_code == 401, (name, method)

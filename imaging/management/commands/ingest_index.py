@@ -8,12 +8,13 @@ import select
 import signal
 import socket
 import time
+from collections import deque
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
-from imaging.dicomweb.ahead import Ahead, series_document_make
+from imaging.dicomweb.ahead import Ahead, SeriesKey, series_document_make, series_worthwhile
 from imaging.inbox import inbox_objects, inbox_root, inbox_sweep, index_bell
 from imaging.index import Grown, batch_index
 
@@ -55,6 +56,7 @@ class _Worker:
         self._is_running = True
         self._bell = index_bell()
         self._ahead = Ahead()
+        self._to_make: deque[SeriesKey] = deque()
         self._planned, self._swept, self._drained = 0.0, time.monotonic(), 0.0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -68,9 +70,9 @@ class _Worker:
             self._upkeep()
             if self._drain() >= BATCH:
                 continue
-            quiet = self._ahead.due(now=time.monotonic())
-            if quiet is not None:
-                series_document_make(quiet, between=self._arrived)
+            self._to_make.extend(series_worthwhile(self._ahead.due(now=time.monotonic())))
+            if self._to_make:
+                series_document_make(self._to_make.popleft(), between=self._arrived)
             elif self._has_rung(POLL_SECONDS):
                 is_stream = time.monotonic() - self._drained < STREAM_SECONDS
                 time.sleep(STREAM_SECONDS if is_stream else GATHER_SECONDS)
@@ -94,10 +96,10 @@ class _Worker:
         return taken
 
     def _arrived(self) -> None:
-        """Between the instances of a metadata document: what comes in goes first, and so does the end."""
+        """Between the instances of a metadata document: what comes in goes first, gathered, and so does the end."""
         if not self._is_running:
             raise InterruptedError
-        if self._has_rung(0):
+        if time.monotonic() - self._drained > STREAM_SECONDS and self._has_rung(0):
             self._hear()
             self._drain()
 

@@ -1,0 +1,74 @@
+"""The FHIR API in OpenAPI 3.0, for tools that read no CapabilityStatement; made from the same interactions and registry."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fhirapi.interactions import PATCHES, interactions
+from fhirapi.registry import COMMON, TYPES, ResourceType
+
+Json = dict[str, Any]
+
+ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}}
+VERSION = {"name": "vid", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
+IF_MATCH = {"name": "If-Match", "in": "header", "schema": {"type": "string"}, "example": 'W/"3"'}
+IF_NONE_EXIST = {"name": "If-None-Exist", "in": "header", "schema": {"type": "string"}, "example": "identifier=system|value"}
+HISTORY = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in ("_count", "_since", "_at")]
+# Interaction -> (path below the type, method, status of success, parameters, whether it brings a resource).
+OPERATIONS: dict[str, tuple[str, str, str, list[Json], bool]] = {
+    "search-type": ("", "get", "200", [], False),
+    "create": ("", "post", "201", [IF_NONE_EXIST], True),
+    "read": ("/{id}", "get", "200", [ID], False),
+    "update": ("/{id}", "put", "200", [ID, IF_MATCH], True),
+    "patch": ("/{id}", "patch", "200", [ID, IF_MATCH], True),
+    "delete": ("/{id}", "delete", "204", [ID, IF_MATCH], False),
+    "history-type": ("/_history", "get", "200", HISTORY, False),
+    "history-instance": ("/{id}/_history", "get", "200", [ID, *HISTORY], False),
+    "vread": ("/{id}/_history/{vid}", "get", "200", [ID, VERSION], False),
+}
+
+
+def openapi_document(*, base: str, formats: Sequence[str]) -> Json:
+    """What this hospital's endpoint does, in OpenAPI's words. Resources are FHIR's own and not described again."""
+    paths: dict[str, Json] = {
+        "/metadata": {"get": _operation("capabilities", "200", formats=formats, is_open=True)},
+        "/": {"post": _operation("batch or transaction", "200", formats=formats, body=formats)},
+        "/_history": {"get": _operation("history-system", "200", formats=formats, parameters=HISTORY)},
+    }
+    for rtype in TYPES.values():
+        for code in interactions(rtype.name):
+            path, method, status, parameters, has_body = OPERATIONS[code]
+            asked = parameters if code != "search-type" else _search(rtype)
+            body = (PATCHES if code == "patch" else formats) if has_body else ()
+            made = _operation(f"{code} {rtype.name}", status, formats=formats, parameters=asked, body=body)
+            paths.setdefault(f"/{rtype.name}{path}", {})[method] = made | {"tags": [rtype.name]}
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": "FHIR R4 of one hospital", "version": "4.0.1"},
+        "servers": [{"url": base}],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _search(rtype: ResourceType) -> list[Json]:
+    names = [name for name, _, _ in COMMON] + [param.name for param in rtype.params]
+    return [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]
+
+
+def _operation(
+    summary: str, status: str, *, formats: Sequence[str], parameters: Sequence[Json] = (), body: Sequence[str] = (), is_open: bool = False
+) -> Json:
+    content = {name: {"schema": {"type": "object"}} for name in formats}
+    made: Json = {
+        "summary": summary,
+        "responses": {
+            status: {"description": "done"} | ({} if status == "204" else {"content": content}),
+            "default": {"description": "an OperationOutcome says why not", "content": content},
+        },
+    }
+    if parameters:
+        made["parameters"] = list(parameters)
+    if body:
+        made["requestBody"] = {"required": True, "content": {name: {"schema": {"type": "object"}} for name in body}}
+    return made | ({"security": []} if is_open else {})
