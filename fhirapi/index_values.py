@@ -61,7 +61,8 @@ def token_forms(leaf: Leaf, value: Any) -> Forms:
     if leaf.ftype == "Identifier":
         return _forms(value.get("system", ""), value.get("value"))
     if leaf.ftype == "ContactPoint":
-        return _forms(value.get("use", ""), value.get("value"))
+        # R4 says that the use stands before the bar; most clients write the kind there, as R5 has it.
+        return [*_forms(value.get("use", ""), value.get("value")), *_forms(value.get("system", ""), value.get("value"))]
     if leaf.ftype == "boolean":
         return _forms(SPECIAL_VALUES, "true" if value else "false")
     if leaf.system:  # a search for `system|code` is asked as `code` (fhirapi.query_values)
