@@ -9,7 +9,8 @@ from rest_framework.request import Request
 
 from fhirapi.jsontext import InvalidJsonError, json_load
 from fhirapi.outcomes import FhirError
-from fhirapi.views.formats import FHIR_JSON, JSON_TYPES, XML_TYPES, xmlformat
+from fhirapi.views.formats import FHIR_JSON, JSON_TYPES, XML_TYPES
+from fhirapi.xmlformat import xml_read
 
 TAG = re.compile(r'(?:W/)?"(\d{1,9})"|(\d{1,9})')
 CHUNK = 1024 * 1024
@@ -52,7 +53,7 @@ def body_read(request: Request, *, limit: int) -> bytes:
 def tree_read(request: Request, *, limit: int | None = None) -> Any:
     """The JSON value of a body that came as JSON or XML. Raises FhirError 400, 413 or 415."""
     media = media_of(request)
-    is_xml = bool(xmlformat) and media in XML_TYPES
+    is_xml = media in XML_TYPES
     if media not in JSON_TYPES and not is_xml:
         raise FhirError(415)
     return tree_of(body_read(request, limit=limit or settings.MEDHUB_FHIR_RESOURCE_BYTES), is_xml=is_xml)
@@ -62,7 +63,7 @@ def tree_of(data: bytes, *, is_xml: bool = False) -> Any:
     if not data:
         raise FhirError(400, "The request has no body.", code="required")
     try:
-        return json_load(xmlformat.xml_read(data).encode() if is_xml else data)
+        return json_load(xml_read(data).encode() if is_xml else data)
     except InvalidJsonError as error:
         raise FhirError(400, error.user_message, code="structure") from None
 

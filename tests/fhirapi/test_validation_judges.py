@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhirapi.definitions.elements_make import DATA, HELD, SCHEMA
-from fhirapi.validation import InvalidResourceError, Issue, json_parse, resource_validate
+from fhirapi.jsontext import InvalidJsonError, json_load
+from fhirapi.validation import Issue, resource_validate
 from tests.fhirapi.official import official_examples
 
 CASES = Path(__file__).resolve().parents[3] / "shared/standards/fhir-test-cases"
@@ -144,8 +145,8 @@ def cases() -> list[dict[str, Any]]:
 def verdict(case: dict[str, Any]) -> bool | None:
     """Accepted, refused, or nothing for a type that isn't held."""
     try:
-        resource = json_parse((CASES / case["file"]).read_bytes())
-    except InvalidResourceError:
+        resource = json_load((CASES / case["file"]).read_bytes())
+    except InvalidJsonError:
         return False
     if not isinstance(resource, dict) or resource.get("resourceType") not in HELD:
         return None
