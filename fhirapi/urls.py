@@ -5,6 +5,7 @@ from django.urls import path, re_path
 from fhirapi.views.bundle import SystemView
 from fhirapi.views.history import HistoryView
 from fhirapi.views.metadata import MetadataView, OpenApiView
+from fhirapi.views.parameter import SearchParameterView
 from fhirapi.views.read import UnknownView, VersionView
 from fhirapi.views.search import CompartmentView, SearchFormView, SystemFormView
 from fhirapi.views.write import ResourceView, TypeView
@@ -15,6 +16,7 @@ urlpatterns = [
     path("openapi.json", OpenApiView.as_view(), name="fhir-openapi"),
     path("_history", HistoryView.as_view(), name="fhir-history"),
     path("_search", SystemFormView.as_view(), name="fhir-system-form"),
+    path("SearchParameter/<str:name>", SearchParameterView.as_view(), name="fhir-search-parameter"),
     path("<str:rtype>/_search", SearchFormView.as_view(), name="fhir-search-form"),
     path("<str:rtype>/_history", HistoryView.as_view(), name="fhir-history-type"),
     path("<str:rtype>/<str:fhir_id>", ResourceView.as_view(), name="fhir-read"),

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection, connections
+from fhir.resources.R4B import get_fhir_model_class
 
 from fhirapi import search, search_include
 from fhirapi.projections import imaging_study_project
@@ -299,3 +300,15 @@ def test_common_terms_are_walked(mercy: Hospital, fhir: Fhir, unchecked: None, m
     monkeypatch.setattr(search, "LONG", 2)
     assert [fhir.walk("Observation", f"{query}&_count=4") for query in queries] == expected
     assert all(sum(pages, []) for pages in expected)
+
+
+def test_a_parameter_of_our_own_is_published(fhir: Fhir) -> None:
+    """ "`DiagnosticReport:imagingStudy` published with its own definition URL under the server"."""
+    statement = fhir.get("metadata").json()["rest"][0]["resource"]
+    lines = [param for line in statement if line["type"] == "DiagnosticReport" for param in line["searchParam"]]
+    (definition,) = (param["definition"] for param in lines if param["name"] == "imagingStudy")
+    assert definition == f"{fhir.base}/SearchParameter/DiagnosticReport-imagingStudy"
+    published = fhir.client.get(definition.removeprefix("http://testserver")).json()
+    get_fhir_model_class("SearchParameter").model_validate(published)
+    assert (published["url"], published["expression"]) == (definition, "DiagnosticReport.imagingStudy")
+    assert fhir.get("SearchParameter/none").status_code == 404
