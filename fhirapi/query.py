@@ -50,6 +50,8 @@ def query_parse(
     """
     if len(pairs) > PARAMETERS_MAX:
         raise FhirError(400, f"More than {PARAMETERS_MAX} parameters.", code="too-costly")
+    if any("\0" in name or "\0" in value for name, value in pairs):  # no FHIR text has one, and no text of PostgreSQL's
+        raise FhirError(400, "A parameter holds a NUL.", code="value")
     context = Context(tenant_id=tenant_id, base=base, zone=zone)
     options = Options(rtypes=(rtype,) if rtype else _types(pairs))
     terms: list[Term] = []
