@@ -312,3 +312,27 @@ def test_a_parameter_of_our_own_is_published(fhir: Fhir) -> None:
     get_fhir_model_class("SearchParameter").model_validate(published)
     assert (published["url"], published["expression"]) == (definition, "DiagnosticReport.imagingStudy")
     assert fhir.get("SearchParameter/none").status_code == 404
+
+
+def test_an_address_of_ones_own_is_a_reference(mercy: Hospital, olaf: Hospital, fhir: Fhir, unchecked: None) -> None:
+    """A client may write the whole address of a resource of its hospital; another hospital's or server's stays an address."""
+    bases = {
+        "own": fhir.base,
+        "olafs": fhir.base.replace(mercy.slug, olaf.slug),
+        "elsewhere": fhir.base.replace("testserver", "hub.example"),
+    }
+    with mercy.scope():
+        resources_put(
+            resources=[
+                patient_resource("p1"),
+                *(
+                    observation(name, "p1", "x", "2026-01-01") | {"subject": {"reference": f"{base}/Patient/p1"}}
+                    for name, base in bases.items()
+                ),
+            ]
+        )
+    assert fhir.ids("Observation", "patient=p1") == fhir.ids("Observation", f"subject={fhir.base}/Patient/p1") == ["own"]
+    assert fhir.ids("Observation", "_id=own,olafs,elsewhere&_include=Observation:subject", mode="include") == ["p1"]
+    for name in ("olafs", "elsewhere"):
+        assert fhir.ids("Observation", f"subject={bases[name]}/Patient/p1") == [name]
+    assert fhir.ids("Observation", "patient.identifier=MRN-p1") == ["own"]
