@@ -1,5 +1,6 @@
 """What a search answers with: includes, orders, totals, parts of resources, several types at once, and the limits of it all."""
 
+import base64
 import json
 import threading
 from typing import Any
@@ -281,6 +282,10 @@ def test_links_of_any_order_carry_the_search(filled: Fhir) -> None:
     assert filled.get(url).json()["total"] == 4
     assert filled.get(url.replace("_sort=family", "_sort=-family")).status_code == 400
     assert urlsplit(url).query.startswith("_sort=family&_count=1&_total=accurate&_cursor=")
+    # What is sorted by may be a name: no reader of an address learns it.
+    token = urlsplit(url).query.rpartition("=")[2]
+    assert b"m\xc3\xbc" not in base64.urlsafe_b64decode(token + "==")
+    assert b"muller" not in base64.urlsafe_b64decode(token + "==")
 
 
 def test_common_terms_are_walked(mercy: Hospital, fhir: Fhir, unchecked: None, monkeypatch: pytest.MonkeyPatch) -> None:
