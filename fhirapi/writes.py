@@ -70,6 +70,7 @@ class Done:
     version: int = 0
     last_updated: datetime | None = None
     content: str = ""
+    is_changed: bool = True  # False where that was there already
 
 
 class ChangeRefusedError(Exception):
@@ -137,8 +138,9 @@ def _write(
                 **names, status=200, action=change.action, version=row.version + 1, last_updated=written.at, content=text
             )
         return Done(
-            **names, status=200, action=change.action, version=row.version, last_updated=row.last_updated, content=row.content
-        )
+            **names, status=200, action=change.action, version=row.version, last_updated=row.last_updated, content=row.content,
+            is_changed=False,
+        )  # fmt: skip
 
     return [done(change) for change in changes]
 
