@@ -19,7 +19,7 @@ from tests.fhirapi.test_search_cases import WORLD, observation
 
 
 @pytest.fixture
-def filled(mercy: Hospital, unchecked: None) -> Fhir:
+def filled(mercy: Hospital) -> Fhir:
     with mercy.scope():
         resources_put(resources=WORLD)
     return Fhir(mercy)
@@ -288,7 +288,7 @@ def test_links_of_any_order_carry_the_search(filled: Fhir) -> None:
     assert b"muller" not in base64.urlsafe_b64decode(token + "==")
 
 
-def test_common_terms_are_walked(mercy: Hospital, fhir: Fhir, unchecked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_common_terms_are_walked(mercy: Hospital, fhir: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a term is rare or common changes the plan, never the answer."""
     with mercy.scope():
         resources_put(resources=WORLD + [observation(f"o{n}", "jane", "29463-7", f"2026-01-{n:02d}") for n in range(1, 29)])
@@ -319,7 +319,7 @@ def test_a_parameter_of_our_own_is_published(fhir: Fhir) -> None:
     assert fhir.get("SearchParameter/none").status_code == 404
 
 
-def test_an_address_of_ones_own_is_a_reference(mercy: Hospital, olaf: Hospital, fhir: Fhir, unchecked: None) -> None:
+def test_an_address_of_ones_own_is_a_reference(mercy: Hospital, olaf: Hospital, fhir: Fhir) -> None:
     """A client may write the whole address of a resource of its hospital; another hospital's or server's stays an address."""
     bases = {
         "own": fhir.base,
