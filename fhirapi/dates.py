@@ -64,7 +64,7 @@ def date_rows(*, keys: Sequence[str], values: Sequence[str], zone: Zone) -> Rows
     for value in values:
         prefix, text = _prefix_split(value)
         ends = date_range(text=text, zone=zone)
-        there = tuple(moment.astimezone(zone()).replace(tzinfo=UTC) for moment in ends)
+        there = tuple(_local(moment, zone()) for moment in ends)
         for end, (low, high) in (("", ends), (LOCAL, there)):
             named = dict(zip("ab", _widened(low, high) if prefix == "ap" else (low, high), strict=True))
             options += [
@@ -73,6 +73,14 @@ def date_rows(*, keys: Sequence[str], values: Sequence[str], zone: Zone) -> Rows
                 for key in keys
             ]
     return Rows("fhir_date", tuple(options))
+
+
+def _local(moment: datetime, zone: ZoneInfo) -> datetime:
+    """What the hospital's clock showed, in UTC's place."""
+    try:
+        return moment.astimezone(zone).replace(tzinfo=UTC)
+    except OverflowError:  # at the calendar's ends
+        return NO_DATE if moment.year == 1 else NO_END
 
 
 def _prefix_split(value: str) -> tuple[str, str]:

@@ -9,9 +9,13 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
 from fhirapi.hashes import branch_number, hash64, pair_hash, posted_hash, reference_hash, token_hash, uri_hash
 from fhirapi.periods import value_range
 from fhirapi.registry import TYPES, Leaf
+from tenants.selectors import tenant_get
 
 DICOM_UID = "urn:dicom:uid"
 URN = "urn:ietf:rfc:3986"
@@ -37,6 +41,7 @@ class Gathered:
 
 Maker = Callable[[Gathered, Leaf, Any], None]
 SPECIAL_VALUES = "http://terminology.hl7.org/CodeSystem/special-values"
+OWN_URL = re.compile(r"https?://([^/\s]+)/t/([^/\s]+)/fhir/r4/(.+)")
 LOCAL_REFERENCE = re.compile(r"([A-Z]\w+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
 ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
@@ -112,8 +117,22 @@ def _texts(gathered: Gathered, key: str, texts: Iterable[str | None]) -> None:
     gathered.strings |= {(number, normalized(text)[:NORM_MAX], "") for text in texts if text}
 
 
+def _relative(tenant_id: int, text: str) -> str:
+    """A reference by an address of this very hospital, as what it is: one of its own."""
+    if not (found := OWN_URL.fullmatch(text)):
+        return text
+    host, slug, rest = found.groups()
+    is_own = validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS) and slug == _slug(tenant_id)
+    return rest if is_own else text
+
+
+@lru_cache(maxsize=1024)
+def _slug(tenant_id: int) -> str:
+    return str(tenant_get(tenant_id=tenant_id).slug)
+
+
 def _reference(gathered: Gathered, leaf: Leaf, value: Any) -> None:
-    text = value.get("reference", "")
+    text = _relative(gathered.tenant_id, value.get("reference", ""))
     if found := LOCAL_REFERENCE.fullmatch(text):
         rtype, fhir_id = found.groups()
         text = f"{rtype}/{fhir_id}"

@@ -29,7 +29,7 @@ def rows(hospital: Hospital) -> dict[str, list[object]]:
     return found
 
 
-def test_a_reindex_makes_the_index_of_the_texts(mercy: Hospital, fhir: Fhir, unchecked: None) -> None:
+def test_a_reindex_makes_the_index_of_the_texts(mercy: Hospital, fhir: Fhir) -> None:
     """ "re-indexes stored text when definitions changed (batches, resumable)": versions, times and texts stay."""
     with mercy.scope():
         resources_put(resources=WORLD)
@@ -56,7 +56,7 @@ def test_a_reindex_makes_the_index_of_the_texts(mercy: Hospital, fhir: Fhir, unc
         call_command("fhir_reindex", hospital="nobody")
 
 
-def test_an_update_touches_what_changed_only(mercy: Hospital, unchecked: None) -> None:
+def test_an_update_touches_what_changed_only(mercy: Hospital) -> None:
     """Rows of the index are written by difference: a new name leaves dates, references and telecoms as they are."""
     jane = next(one for one in WORLD if one["id"] == "jane")
 
