@@ -216,8 +216,9 @@ def _quantity(gathered: Gathered, leaf: Leaf, value: Any) -> None:
 
 def _position(gathered: Gathered, leaf: Leaf, value: Any) -> None:
     """`near`: latitude and longitude stand where other rows have low and high."""
-    row = (branch_number(leaf.key), float(value["latitude"]), float(value["longitude"]), 0, 0, 0, "{}")
-    gathered.quantities.add(row)
+    latitude, longitude = float(value["latitude"]), float(value["longitude"])
+    if abs(latitude) <= 90 and abs(longitude) <= 180:  # no other place could be measured from
+        gathered.quantities.add((branch_number(leaf.key), latitude, longitude, 0, 0, 0, "{}"))
 
 
 def _component(gathered: Gathered, leaf: Leaf, value: Any) -> None:

@@ -93,3 +93,10 @@ def test_the_same_resource_is_the_same_index() -> None:
     one = observation("o", "p", "c", "2026")
     other: dict[str, Any] = dict(reversed(list(one.items())))
     assert resource_index(tenant_id=1, resource=one).digest == resource_index(tenant_id=1, resource=other).digest
+
+
+def test_a_place_that_is_none_is_not_measured() -> None:
+    """One Location's odd position must not stop the searches for the others."""
+    for latitude in (1e308, float("inf"), -91):
+        place = {"resourceType": "Location", "id": "l", "position": {"latitude": latitude, "longitude": 0}}
+        assert resource_index(tenant_id=1, resource=place).quantities == ()
