@@ -43,6 +43,7 @@ Maker = Callable[[Gathered, Leaf, Any], None]
 SPECIAL_VALUES = "http://terminology.hl7.org/CodeSystem/special-values"
 OWN_URL = re.compile(r"https?://([^/\s]+)/t/([^/\s]+)/fhir/r4/(.+)")
 LOCAL_REFERENCE = re.compile(r"([A-Z]\w+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
 ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
 Forms = list[tuple[str | None, str | None]]
@@ -158,7 +159,11 @@ def _uri(gathered: Gathered, leaf: Leaf, value: str) -> None:
 
 
 def _date(gathered: Gathered, leaf: Leaf, value: Any) -> None:
-    if found := value_range(leaf.ftype, value):
+    try:
+        found = value_range(leaf.ftype, value)
+    except ValueError:  # no day of the calendar, though written as one: nobody can ask for it
+        return
+    if found:
         low, high, is_local = found
         gathered.dates.add((branch_number(leaf.key + LOCAL if is_local else leaf.key), low, high))
 
@@ -194,7 +199,7 @@ def _quantity_sides(ftype: str, value: Any) -> tuple[float, float, dict[str, Any
         return float(low.get("value", "-inf")), float(high.get("value", "inf")), low or high
     if ftype == "SampledData":
         origin, factor = value["origin"], float(value.get("factor", 1))
-        numbers = [float(text) for text in value.get("data", "").split() if text not in {"E", "U", "L"}]
+        numbers = [float(text) for text in value.get("data", "").split() if NUMBER.fullmatch(text)]  # E, U and L are none
         if not numbers or "value" not in origin:
             return None
         ends = [float(origin["value"]) + factor * end for end in (min(numbers), max(numbers))]
@@ -211,8 +216,9 @@ def _quantity(gathered: Gathered, leaf: Leaf, value: Any) -> None:
 
 def _position(gathered: Gathered, leaf: Leaf, value: Any) -> None:
     """`near`: latitude and longitude stand where other rows have low and high."""
-    row = (branch_number(leaf.key), float(value["latitude"]), float(value["longitude"]), 0, 0, 0, "{}")
-    gathered.quantities.add(row)
+    latitude, longitude = float(value["latitude"]), float(value["longitude"])
+    if abs(latitude) <= 90 and abs(longitude) <= 180:  # no other place could be measured from
+        gathered.quantities.add((branch_number(leaf.key), latitude, longitude, 0, 0, 0, "{}"))
 
 
 def _component(gathered: Gathered, leaf: Leaf, value: Any) -> None:

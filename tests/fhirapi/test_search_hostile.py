@@ -104,5 +104,7 @@ def test_hostile_searches_are_answered(filled: Fhir) -> None:
                 (issue,) = response.json()["issue"]
                 assert issue["diagnostics"]
                 assert "xxx" not in issue["diagnostics"]
+    for place in ("1e400|0", "0|1e400", "91|0", "0|-181", "||", "a|b", "0|0|1|parsec", "0|0|-1", "0|0|1e999|km"):
+        assert filled.get(f"Location?near={place}").status_code in {200, 400}, place
     found = filled.get("Patient?name:contains=%25").json()
     assert "entry" not in found  # a percent sign is no wildcard
