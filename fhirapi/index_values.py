@@ -12,8 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from fhirapi.hashes import branch_number, hash64, pair_hash, posted_hash, reference_hash, token_hash, uri_hash
-from fhirapi.periods import value_range
+from fhirapi.hashes import branch_number, hash64, pair_hash, posted_hash, reference_hash, spread_hash, token_hash, uri_hash
+from fhirapi.periods import SHORT, value_range
 from fhirapi.registry import TYPES, Leaf
 from tenants.selectors import tenant_get
 
@@ -165,7 +165,11 @@ def _date(gathered: Gathered, leaf: Leaf, value: Any) -> None:
         return
     if found:
         low, high, is_local = found
-        gathered.dates.add((branch_number(leaf.key + LOCAL if is_local else leaf.key), low, high))
+        both = branch_number(leaf.key), branch_number(leaf.key + LOCAL)
+        row = (both[is_local], low, high)
+        if high - low > SHORT or any(one[0] in both and one != row for one in gathered.dates):
+            gathered.tokens.add(spread_hash(tenant_id=gathered.tenant_id, key=leaf.key))
+        gathered.dates.add(row)
 
 
 def _string(gathered: Gathered, leaf: Leaf, value: Any) -> None:

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import orjson
 
-from fhirapi.dates import Zone
+from fhirapi.dates import Zone, dates_between
 from fhirapi.outcomes import FhirError
 from fhirapi.query_options import OPTIONS, Options, option_read
 from fhirapi.query_terms import compartment_term, system_term
@@ -70,7 +70,7 @@ def query_parse(
     if patient:
         terms.append(compartment_term(context, options.rtypes, patient))
     query = Query(
-        rtypes=options.rtypes, terms=tuple(terms), includes=tuple(dict.fromkeys(options.includes)), sorts=options.sorts,
+        rtypes=options.rtypes, terms=(*terms, *dates_between(terms)), includes=tuple(dict.fromkeys(options.includes)), sorts=options.sorts,
         count=options.count, is_count_only=options.is_count_only, is_total=options.is_total,
         after=_cursor_read(cursor, tenant_id, _place(rtype, patient), kept) if cursor else None,
     )  # fmt: skip
