@@ -45,6 +45,7 @@ STATUS_OF: dict[type[Exception], int] = {
     StoreConflictError: 409,
     ResourceGoneError: 410,
     InvalidJsonError: 400,
+    InvalidResourceError: 422,
     IntegrityError: 409,
 }
 
