@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fhirapi.interactions import HUB_ONLY, PATCHES, SYSTEM, WRITING, interactions
+from fhirapi.interactions import GUARDED, HUB_ONLY, PATCHES, SYSTEM, WRITING, interactions
+from fhirapi.operations import operations
 from fhirapi.registry import COMMON, TYPES, ResourceType
 
 PUBLISHED = "2026-11-30"  # of this shape of the API; change it with the registry
@@ -13,6 +14,7 @@ CHECKED = (
     "made from DICOM and AI results is read-only over REST, except Patient and Organization, which a client may take over."
 )
 HUB_WRITES = "Written by this server alone."
+GUARD = " For those who may read the audit trail."
 
 
 def capability_statement(*, base: str, formats: Sequence[str]) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def capability_statement(*, base: str, formats: Sequence[str]) -> dict[str, Any]
                 "security": {"description": SECURITY},
                 "resource": [_resource(rtype, base) for rtype in TYPES.values()],
                 "interaction": [{"code": code} for code in SYSTEM],
+                "operation": _operations(""),
             }
         ],
     }
@@ -59,10 +62,14 @@ def _resource(rtype: ResourceType, base: str) -> dict[str, Any]:
         "conditionalRead": "full-support",
     }
     if rtype.name in HUB_ONLY:
-        found["documentation"] = HUB_WRITES
+        found["documentation"] = HUB_WRITES + (GUARD if rtype.name in GUARDED else "")
     if set(WRITING) <= set(codes):
         found |= {"updateCreate": True, "conditionalCreate": True, "conditionalUpdate": True, "conditionalDelete": "single"}
     found["searchParam"] = [{"name": n, "type": t, "definition": d} for n, t, d in [*COMMON, *own]]
     if paths := includes(rtype):
         found["searchInclude"] = paths
-    return found
+    return found | {"operation": _operations(rtype.name)}
+
+
+def _operations(rtype: str) -> list[dict[str, str]]:
+    return [{"name": one.name, "definition": one.definition} for one in operations(rtype)]
