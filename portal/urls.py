@@ -28,6 +28,7 @@ urlpatterns = [
     ),
     path("t/<slug:slug>/studies/<uuid:uuid>/send", transfers.study_send, name="study-send"),
     path("t/<slug:slug>/studies/<uuid:uuid>/viewer", viewer.study_viewer, name="study-viewer"),
+    path("t/<slug:slug>/iid", viewer.invoke_display, name="invoke-display"),
     path("t/<slug:slug>/viewer/app-config.js", viewer.viewer_config, name="viewer-config"),
     path("t/<slug:slug>/viewer/", viewer.viewer, name="viewer-home"),
     path("t/<slug:slug>/viewer/<path:rest>", viewer.viewer, name="viewer"),

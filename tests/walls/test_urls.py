@@ -26,6 +26,7 @@ PAGES = {
     "study": ("GET", ("uuid",), "study.read"),
     "study-slice": ("GET", ("uuid", "series_id", "number"), "study.read"),
     "study-viewer": ("GET", ("uuid",), "study.read"),
+    "invoke-display": ("GET", (), "study.read"),
     "viewer-home": ("GET", (), "study.read"),
     "viewer": ("GET", ("rest",), "study.read"),
     "viewer-config": ("GET", (), "study.read"),
