@@ -1,6 +1,6 @@
 """The CapabilityStatement, generated from the registry and the interactions that the views follow: it cannot claim more than they do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhirapi.interactions import GUARDED, HUB_ONLY, PATCHES, SYSTEM, WRITING, interactions
@@ -17,8 +17,8 @@ HUB_WRITES = "Written by this server alone."
 GUARD = " For those who may read the audit trail."
 
 
-def capability_statement(*, base: str, formats: Sequence[str]) -> dict[str, Any]:
-    """What this hospital's endpoint does. `formats` are the content types that the door speaks."""
+def capability_statement(*, base: str, formats: Sequence[str], profiles: Mapping[str, str]) -> dict[str, Any]:
+    """What this hospital's endpoint does. `formats` are the content types that the door speaks, `profiles` are by type."""
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -35,7 +35,7 @@ def capability_statement(*, base: str, formats: Sequence[str]) -> dict[str, Any]
                 "mode": "server",
                 "documentation": CHECKED,
                 "security": {"description": SECURITY},
-                "resource": [_resource(rtype, base) for rtype in TYPES.values()],
+                "resource": [_resource(rtype, base) | _profiles(rtype, profiles) for rtype in TYPES.values()],
                 "interaction": [{"code": code} for code in SYSTEM],
                 "operation": _operations(""),
             }
@@ -69,6 +69,10 @@ def _resource(rtype: ResourceType, base: str) -> dict[str, Any]:
     if paths := includes(rtype):
         found["searchInclude"] = paths
     return found | {"operation": _operations(rtype.name)}
+
+
+def _profiles(rtype: ResourceType, profiles: Mapping[str, str]) -> dict[str, list[str]]:
+    return {"supportedProfile": [profiles[rtype.name]]} if rtype.name in profiles else {}
 
 
 def _operations(rtype: str) -> list[dict[str, str]]:

@@ -5,8 +5,11 @@ A projection locks before it reads, so of two for one study the later sees, and 
 
 from collections.abc import Iterable, Sequence
 
+import orjson
+
 from fhirapi.differences import differences_note
 from fhirapi.orders import orders_named
+from fhirapi.registry import TYPES
 from fhirapi.resources import (
     device,
     diagnostic_report,
@@ -34,7 +37,8 @@ from fhirapi.sources import (
     reports_read,
     studies_read,
 )
-from fhirapi.store import Stored, lock_take, resources_put
+from fhirapi.store import REST, Stored, lock_take, resources_put, rows_read
+from fhirapi.uscore import profiles_claim
 from journal.faults import fault
 from journal.outbox import PermanentError
 from journal.types import Event
@@ -90,7 +94,7 @@ def patient_merge_project(*, event: Event) -> None:
     hospital = hospital_read()
     resources = people_resources(people=people, hospital=hospital, merged={gone_id: into_id})
     resources += reports_resources(about=about, hospital=hospital)
-    resources_put(resources=once(resources))
+    put(resources=once(resources), hospital=hospital)
 
 
 def imaging_studies_put(*, study_ids: Sequence[int]) -> list[Stored]:
@@ -109,7 +113,7 @@ def imaging_studies_put(*, study_ids: Sequence[int]) -> list[Stored]:
         imaging_study.to_fhir(study=study, hospital=hospital.uuid, zone=hospital.zone, based_on=orders[study.id])
         for study in studies
     ]
-    stored = resources_put(resources=resources)
+    stored = put(resources=resources, hospital=hospital)
     yielded = {one.fhir_id for one in stored if one.is_yielded}
     differences_note(people=[row for row in people.values() if str(row.uuid) in yielded], hospital=hospital.uuid)
     return stored
@@ -126,7 +130,8 @@ def reports_put(*, report_ids: Sequence[int]) -> list[Stored]:
     """Write these reports with everything they lean on; a constant number of statements."""
     about = report_ids_read(report_ids=report_ids)
     lock_take(names=lock_names(reports=about))
-    return resources_put(resources=reports_resources(about=about, hospital=hospital_read())) if about else []
+    hospital = hospital_read()
+    return put(resources=reports_resources(about=about, hospital=hospital), hospital=hospital) if about else []
 
 
 def patients_put(*, patient_ids: Sequence[int]) -> list[Stored]:
@@ -138,7 +143,18 @@ def patients_put(*, patient_ids: Sequence[int]) -> list[Stored]:
     hospital = hospital_read()
     resources = people_resources(people=survivors | people, hospital=hospital, merged=merged)
     kept = {str(row.uuid) for row in people.values()}
-    return resources_put(resources=[one for one in resources if one["id"] in kept])
+    return put(resources=[one for one in resources if one["id"] in kept], hospital=hospital)
+
+
+def put(*, resources: list[Json], hospital: HospitalRow) -> list[Stored]:
+    """Into the store, with the profiles that hold where the hospital wants them named."""
+    if hospital.has_us_core:
+        people = [(TYPES["Patient"].number, one["id"]) for one in resources if one["resourceType"] == "Patient"]
+        # Whom a client has told otherwise is judged by what the client said.
+        rows = rows_read(keys=people, is_content_wanted=True)
+        told = {f"Patient/{fhir_id}": orjson.loads(row.content) for (_, fhir_id), row in rows.items() if row.writer == REST}
+        resources = profiles_claim(resources=resources, patients=told)
+    return resources_put(resources=resources)
 
 
 def lock_names(*, patient_ids: Iterable[int] = (), job_ids: Iterable[int] = (), reports: Sequence[ReportIds] = ()) -> list[str]:

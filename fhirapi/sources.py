@@ -135,13 +135,19 @@ def hospital_id(*, slug: str) -> int | None:
     return Tenant.objects.filter(slug=slug, is_active=True).values_list("id", flat=True).first()
 
 
+def has_us_core(*, slug: str) -> bool:
+    """Does this hospital name US Core's profiles? Read before a scope, from the directory."""
+    return Tenant.objects.filter(slug=slug, is_active=True, has_us_core=True).exists()
+
+
 def hospital_read() -> HospitalRow:
     tenant = tenant_get(tenant_id=tenant_id_current())
     try:
         zone = ZoneInfo(tenant.time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         zone = ZoneInfo("UTC")
-    return HospitalRow(uuid=tenant.uuid, zone=zone, name=tenant.name, base=f"{settings.MEDHUB_PUBLIC_URL}/t/{tenant.slug}")
+    base = f"{settings.MEDHUB_PUBLIC_URL}/t/{tenant.slug}"
+    return HospitalRow(uuid=tenant.uuid, zone=zone, name=tenant.name, base=base, has_us_core=tenant.has_us_core)
 
 
 def patient_ids_read(*, study_ids: Sequence[int]) -> list[int]:

@@ -62,6 +62,7 @@ urlpatterns = [
     path("t/<slug:slug>/attention/items/<int:item_id>/decide", workitems.workitem_decide, name="workitem-decide"),
     path("t/<slug:slug>/attention/uploads", attention.uploads_again, name="uploads-retry"),
     path("t/<slug:slug>/duplicates", hospital.duplicate_policy, name="duplicate-policy"),
+    path("t/<slug:slug>/us-core", hospital.us_core, name="us-core"),
     path("t/<slug:slug>/attention/jobs/<int:job_id>", attention.job_again, name="job-resend"),
     path("t/<slug:slug>/attention/commitments/<int:request_id>", attention.commitment_again, name="commitment-resend"),
 ]

@@ -64,6 +64,7 @@ PAGES = {
     "workitem-decide": ("POST", ("item_id",), "workitem.decide"),
     "uploads-retry": ("POST", (), "delivery.manage"),
     "duplicate-policy": ("POST", (), "storage.manage"),
+    "us-core": ("POST", (), "fhir.manage"),
 }
 MACHINES = {
     "stow": ("POST", (), "dicom.store"),
