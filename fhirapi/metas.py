@@ -78,10 +78,10 @@ def _identity(value: Any) -> tuple[str, str]:
     return (value.get("system", ""), value.get("code", "")) if isinstance(value, dict) else ("", str(value))
 
 
-def meta_change(*, rtype: str, fhir_id: str, meta: Json, is_deletion: bool) -> Json:
+def meta_change(*, rtype: str, fhir_id: str, meta: Json, is_deletion: bool, version: int | None = None) -> Json:
     """Change the labels of the current version, which stays that version (notes of the operation meta-add). Returns its meta.
 
-    Raises FhirError, ResourceGoneError, InvalidResourceError.
+    `version` is If-Match. Raises FhirError, ResourceGoneError, InvalidResourceError.
     """
     key = (TYPES[rtype].number, fhir_id)
     lock_take(names=[lock_name(key=key)])
@@ -90,6 +90,8 @@ def meta_change(*, rtype: str, fhir_id: str, meta: Json, is_deletion: bool) -> J
         if graves_read(keys=[key]):
             raise ResourceGoneError
         raise FhirError(404)
+    if version not in (None, row.version):
+        raise FhirError(412, "If-Match does not name the current version.")
     hub_check(rtype=rtype, row=row)
     resource = json_load(row.content.encode())
     change = meta_without if is_deletion else meta_joined

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fhirapi.registry import HL7, TYPES
-from fhirapi.resources.parts import DCM, OURS, TERMINOLOGY, Json, coding, concept, filled, reference
+from fhirapi.resources.parts import DCM, OURS, TERMINOLOGY, Json, coding, concept, filled, reference, text_of
 from fhirapi.store import instant
 from fhirapi.validation import ID
 
@@ -91,7 +91,7 @@ def _agent(row: AuditRow) -> Json:
     kind, _, name = row.actor.partition(":")
     return filled({
         "type": AGENTS.get(kind, {}),
-        "who": {"identifier": {"system": f"{OURS}/sid/{kind}", "value": name or kind}},
+        "who": {"identifier": {"system": f"{OURS}/sid/{kind}", "value": text_of(name) or kind}},
         "requestor": True,
         "network": {"address": row.address, "type": "2"} if row.address else {},
     })  # fmt: skip
@@ -111,8 +111,8 @@ def _object(row: AuditRow) -> Json:
         what = reference("ImagingStudy", row.imaging_study)
     elif row.object_type in TYPES and row.object_id != "-" and ID.fullmatch(row.object_id):
         what = reference(row.object_type, row.object_id)
-    elif row.object_id != "-":
-        what = {"identifier": {"system": f"{OURS}/sid/{row.object_type}", "value": row.object_id}}
+    elif row.object_id != "-" and (name := text_of(row.object_id)):
+        what = {"identifier": {"system": f"{OURS}/sid/{row.object_type}", "value": name}}
     is_person = row.object_type == "Patient" and row.object_id != "-"
     role = PATIENT if is_person else ASKED if not what else REPORT if row.object_type == "DiagnosticReport" else DOMAIN
     return filled({"what": what, "type": PERSON if is_person else OBJECT, "role": role, "detail": _details(row.detail)})

@@ -17,7 +17,7 @@ from fhirapi.store import Document, instant, resource_read
 from fhirapi.validation import ID, InvalidResourceError, json_read, resource_validate
 from fhirapi.validation.operation import validate_operation
 from fhirapi.views.base import FhirView, WritingView, base_url, type_check
-from fhirapi.views.bodies import tree_read
+from fhirapi.views.bodies import if_match, tree_read
 from fhirapi.views.write import writable_check
 from journal.audit import audit_record
 
@@ -120,9 +120,12 @@ class MetaChangeView(WritingView):
             raise FhirError(404)
         meta = parameter_one(parameters_read(tree_read(request)), "meta")
         meta_check(meta)
+        version = if_match(request)
 
         def change() -> Any:
-            changed = meta_change(rtype=rtype, fhir_id=fhir_id, meta=meta, is_deletion=self.is_deletion)
+            changed = meta_change(
+                rtype=rtype, fhir_id=fhir_id, meta=meta, is_deletion=self.is_deletion, version=version
+            )
             audit_record(actor=self.actor, action="fhir.meta", object_type=rtype, object_id=fhir_id)
             return changed
 

@@ -208,7 +208,7 @@ def test_openapi_says_the_same(mercy: Hospital, fhir: Fhir) -> None:
     document = fhir.client.get(f"{fhir.path}/openapi.json").json()
     assert (document["openapi"], document["servers"]) == ("3.0.3", [{"url": fhir.base}])
     statement = fhir.get("metadata").json()["rest"][0]
-    told = sum(len(line["interaction"]) for line in statement["resource"])
+    told = sum(len(line["interaction"]) + len(line["operation"]) for line in statement["resource"]) + len(statement["operation"])
     methods = [(method, path) for path, item in document["paths"].items() for method in item]
     assert len(methods) == told + 3
     writer = Writer(mercy)

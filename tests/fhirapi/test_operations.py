@@ -331,6 +331,7 @@ def test_meta_refuses(mercy: Hospital, olaf: Hospital, writer: Writer) -> None:
     assert writer.post("Patient/nobody/$meta-add", meta_body(tag=[TAG])).status_code == 404
     assert writer.post(add, meta_body(tag=[{"code": 1}])).status_code == 422
     assert writer.post(add, {"resourceType": "Parameters"}).status_code == 400
+    assert writer.post(add, meta_body(tag=[TAG]), if_match='W/"2"').status_code == 412
     assert Writer(olaf).post(add, meta_body(tag=[TAG])).status_code == 404
     owner = {"authorization": f"Bearer {token_create(tenant=mercy.tenant, name='o', role='owner')}"}
     assert writer.post(add, meta_body(tag=[TAG]), **owner).status_code == 403
