@@ -12,6 +12,7 @@ from hashlib import sha256
 import orjson
 
 from fhirapi.dates import Zone, dates_between
+from fhirapi.interactions import GUARDED
 from fhirapi.outcomes import FhirError
 from fhirapi.query_options import OPTIONS, Options, option_read
 from fhirapi.query_terms import compartment_term, system_term
@@ -42,18 +43,20 @@ class Parsed:
 
 
 def query_parse(
-    *, tenant_id: int, rtype: str, pairs: Pairs, base: str, zone: Zone, is_strict: bool, patient: str = ""
+    *, tenant_id: int, rtype: str, pairs: Pairs, base: str, zone: Zone, is_strict: bool, patient: str = "",
+    hidden: frozenset[str] = frozenset(GUARDED),
 ) -> Parsed:
     """Understand a search. Raises FhirError 400 for what must not be guessed at.
 
-    An empty `rtype` searches the types that `_type` names, or all; `patient` narrows to the compartment of one.
+    An empty `rtype` searches the types that `_type` names, or all; `patient` narrows to the compartment of one. Types in `hidden`
+    are neither found by the way nor asked about: 403.
     """
     if len(pairs) > PARAMETERS_MAX:
         raise FhirError(400, f"More than {PARAMETERS_MAX} parameters.", code="too-costly")
     if any("\0" in name or "\0" in value for name, value in pairs):  # no FHIR text has one, and no text of PostgreSQL's
         raise FhirError(400, "A parameter holds a NUL.", code="value")
-    context = Context(tenant_id=tenant_id, base=base, zone=zone)
-    options = Options(rtypes=(rtype,) if rtype else _types(pairs))
+    context = Context(tenant_id=tenant_id, base=base, zone=zone, hidden=hidden - {rtype})
+    options = Options(rtypes=(rtype,) if rtype else _types(pairs, hidden))
     terms: list[Term] = []
     kept, ignored, cursor = [], [], ""
     for name, value in pairs:
@@ -70,7 +73,8 @@ def query_parse(
     if patient:
         terms.append(compartment_term(context, options.rtypes, patient))
     query = Query(
-        rtypes=options.rtypes, terms=(*terms, *dates_between(terms)), includes=tuple(dict.fromkeys(options.includes)), sorts=options.sorts,
+        rtypes=options.rtypes, hidden=context.hidden, terms=(*terms, *dates_between(terms)),
+        includes=tuple(dict.fromkeys(options.includes)), sorts=options.sorts,
         count=options.count, is_count_only=options.is_count_only, is_total=options.is_total,
         after=_cursor_read(cursor, tenant_id, _place(rtype, patient), kept) if cursor else None,
     )  # fmt: skip
@@ -100,12 +104,14 @@ def _place(rtype: str, patient: str) -> str:
     return f"Patient/{patient}/{rtype}" if patient else rtype
 
 
-def _types(pairs: Pairs) -> tuple[str, ...]:
+def _types(pairs: Pairs, hidden: frozenset[str]) -> tuple[str, ...]:
     """`_type` of a search of the whole system (FHIR R4 3.1.1.1)."""
     wanted = [name for key, value in pairs if key == "_type" for name in value.split(",")]
     if not set(wanted) <= set(TYPES):
         raise FhirError(400, "_type names a type that is not held here.", code="value")
-    return tuple(dict.fromkeys(wanted)) or tuple(TYPES)
+    if hidden & set(wanted):
+        raise FhirError(403)
+    return tuple(dict.fromkeys(wanted)) or tuple(name for name in TYPES if name not in hidden)
 
 
 def _read(context: Context, options: Options, terms: list[Term], name: str, value: str) -> bool:

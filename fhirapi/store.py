@@ -247,6 +247,23 @@ def drafts_write(*, drafts: Sequence[Draft], rows: dict[Key, Row], graves: dict[
     return Written(at=now, texts=texts)
 
 
+def content_amend(*, draft: Draft, row: Row) -> None:
+    """Another meta for the current version: no new version, as the operations $meta-add and $meta-delete have it. Under its lock."""
+    draft = replace(draft, rid=row.rid, version=row.version)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE fhir_resource SET tok = %s::bigint[], digest = %s, indexed = %s, content = %s "
+            "WHERE tenant_id = %s AND rid = %s AND version = %s",
+            [
+                _array(draft.index.tokens), draft.digest, draft.index.digest, draft.content(row.last_updated),
+                tenant_id_current(), row.rid, row.version,
+            ],
+        )  # fmt: skip
+        if cursor.rowcount != 1:
+            raise StoreConflictError
+    index_replace(new={row.rid: draft.index}, old={row.rid: row})
+
+
 def rows_delete(*, rows: dict[Key, Row]) -> datetime:
     """Delete what REST may delete: the last version stays in the history, and a mark of the deletion after it."""
     now, tenant_id = _now(), tenant_id_current()

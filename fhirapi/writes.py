@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fhirapi.differences import differences_look
 from fhirapi.interactions import is_writable
 from fhirapi.jsontext import InvalidJsonError, json_load
 from fhirapi.outcomes import FhirError
-from fhirapi.registry import NAMES, TYPES
+from fhirapi.registry import TYPES
 from fhirapi.store import (
     HUB,
     REST,
@@ -162,6 +163,9 @@ def _write(
             is_changed=False,
         )  # fmt: skip
 
+    # Known by id before: one of them may be a patient of our images, whom the client tells otherwise now.
+    people = [change.fhir_id for change in changes if change.rtype == "Patient" and change.key in written.texts and change.key in rows]
+    differences_look(fhir_ids=people)
     return [done(change) for change in changes]
 
 
@@ -196,5 +200,11 @@ def _precondition_check(change: Change, row: Row | None, *, is_known: bool) -> N
         raise FhirError(404)
     if row is None and change.patch:
         raise FhirError(410)
-    if row is not None and row.writer == HUB and (change.is_deletion or change.key[0] not in YIELDED):
-        raise FhirError(403, f"This {NAMES[change.key[0]]} is the hub's own and only read over REST.", code="business-rule")
+    if row is not None and (change.is_deletion or change.key[0] not in YIELDED):
+        hub_check(rtype=change.rtype, row=row)
+
+
+def hub_check(*, rtype: str, row: Row) -> None:
+    """Raise FhirError 403 for what the hub wrote."""
+    if row.writer == HUB:
+        raise FhirError(403, f"This {rtype} is the hub's own and only read over REST.", code="business-rule")

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from journal.models import AuditEvent, AuditSeal
+from journal.outbox import event_publish
 from journal.trace import trace_id_current
 from journal.wall.ids import id_new
 from journal.wall.reads import tenant_rows
@@ -148,6 +149,8 @@ def audit_seal() -> int:
         digest = _digest(digest, event)
         seals.append(AuditSeal(position=position, event=event, digest=digest))
     AuditSeal.objects.bulk_create(seals)
+    if seals:
+        event_publish(name="audit.sealed", ids={"first": seals[0].position, "last": position})
     return len(seals)
 
 
