@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import itemgetter
 
 import orjson
 from django.core import signing
@@ -50,6 +51,8 @@ def query_parse(
     """
     if len(pairs) > PARAMETERS_MAX:
         raise FhirError(400, f"More than {PARAMETERS_MAX} parameters.", code="too-costly")
+    if any("\0" in text for pair in pairs for text in pair):  # no text of FHIR holds one, and PostgreSQL takes none
+        raise FhirError(400, "A parameter holds the character NUL.", code="value")
     context = Context(tenant_id=tenant_id, base=base, zone=zone)
     options = Options(rtypes=(rtype,) if rtype else _types(pairs))
     terms: list[Term] = []
@@ -89,7 +92,7 @@ def _cursor_read(cursor: str, tenant_id: int, place: str, kept: Pairs) -> Positi
 
 
 def _salt(tenant_id: int, place: str, kept: Pairs) -> str:
-    return f"fhirapi.cursor.{sha256(orjson.dumps([tenant_id, place, sorted(kept)])).hexdigest()}"
+    return f"fhirapi.cursor.{sha256(orjson.dumps([tenant_id, place, sorted(kept, key=itemgetter(0))])).hexdigest()}"
 
 
 def _place(rtype: str, patient: str) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,11 @@ from fhirpy.base.exceptions import MultipleResourcesFound, OperationOutcome, Res
 from tests.conftest import Hospital
 from tests.fhirapi.writing import entry, observation, patient
 from tests.orthanc import need_program
-from tests.web import Web, web_run
+from tests.web import Web
 
-pytestmark = [pytest.mark.stack, pytest.mark.peers, pytest.mark.xdist_group("fhir-clients")]
+pytestmark = [pytest.mark.stack, pytest.mark.peers, pytest.mark.xdist_group("fhir-web")]
 FOLDER = Path(__file__).parent.parent / "clients"
 URN = "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with web_run(tmp_path_factory.mktemp("web")) as found:
-        yield found
-        assert found.faults() == []
 
 
 @dataclass
