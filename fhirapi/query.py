@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import itemgetter
 
 import orjson
 
@@ -97,7 +98,7 @@ def _cursor_read(cursor: str, tenant_id: int, place: str, kept: Pairs) -> Positi
 
 
 def _search_digest(place: str, kept: Pairs) -> str:
-    return sha256(orjson.dumps(["fhirapi.cursor", place, sorted(kept)])).hexdigest()
+    return sha256(orjson.dumps(["fhirapi.cursor", place, sorted(kept, key=itemgetter(0))])).hexdigest()
 
 
 def _place(rtype: str, patient: str) -> str:

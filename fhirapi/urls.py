@@ -6,8 +6,8 @@ from fhirapi.views.bundle import SystemView
 from fhirapi.views.everything import EverythingView
 from fhirapi.views.history import HistoryView
 from fhirapi.views.metadata import MetadataView, OpenApiView
-from fhirapi.views.parameter import SearchParameterView
 from fhirapi.views.operations import MatchView, MetaChangeView, MetaView, ValidateView
+from fhirapi.views.parameter import SearchParameterView
 from fhirapi.views.read import UnknownView, VersionView
 from fhirapi.views.search import CompartmentView, SearchFormView, SystemFormView
 from fhirapi.views.write import ResourceView, TypeView
