@@ -19,7 +19,7 @@ from imaging.models import Series
 from imaging.selectors import slices_of
 from journal.audit import Actor, audit_record
 from journal.faults import fault
-from journal.outbox import lease_end
+from journal.outbox import event_publish, lease_end
 from journal.trace import trace
 from journal.wall.scope import tenant_id_current, tenant_scope
 from tenants.egress import Egress, EgressFailed, EgressRefused
@@ -73,6 +73,7 @@ def _claim(job_id: int) -> Claim | None:
     job = Job.objects.select_related("connection", "study").get(id=job_id)
     if job.state == Job.State.QUEUED and (reason := _refusal(job)):
         Job.objects.filter(id=job_id).update(state=Job.State.REFUSED, reason=reason, due_at=None, ended_at=now)
+        event_publish(name="job.changed", ids={"job_id": job_id})
         return None
     age = (now - (job.sent_at or now)).total_seconds()
     handle = _handle(job) if job.state == Job.State.QUEUED else None
@@ -118,6 +119,7 @@ def _send(tenant_id: int, claim: Claim, handle: Handle) -> float:
             state=Job.State.SENT, remote_id=remote_id, sent_at=now, attempts=0, reason="",
             due_at=now + timedelta(seconds=POLL_SECONDS[0]),
         )  # fmt: skip
+        event_publish(name="job.changed", ids={"job_id": claim.job_id})
     return POLL_SECONDS[0]
 
 
@@ -144,6 +146,7 @@ def job_fail(*, job_id: int, reason: str, is_permanent: bool) -> float | None:
         Job.objects.filter(id=job_id).update(
             state=Job.State.FAILED, reason=reason[:300], due_at=None, ended_at=timezone.now()
         )
+        event_publish(name="job.changed", ids={"job_id": job_id})
         return None
     wait = float(min(2**job.attempts, 300) * settings.MEDHUB_BACKOFF_UNIT_SECONDS)
     Job.objects.filter(id=job_id).update(reason=reason[:300], due_at=timezone.now() + timedelta(seconds=wait))
@@ -152,6 +155,8 @@ def job_fail(*, job_id: int, reason: str, is_permanent: bool) -> float | None:
 
 def job_resend(*, job_id: int) -> None:
     """Send a failed job again from the start; the platform sees the same idempotency key."""
-    Job.objects.filter(id=job_id, state__in=[Job.State.FAILED, Job.State.REFUSED]).update(
+    again = Job.objects.filter(id=job_id, state__in=[Job.State.FAILED, Job.State.REFUSED]).update(
         state=Job.State.QUEUED, attempts=0, reason="", due_at=timezone.now(), ended_at=None
     )
+    if again:
+        event_publish(name="job.changed", ids={"job_id": job_id})

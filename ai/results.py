@@ -27,6 +27,7 @@ def result_receive(*, job_id: int, payload: dict[str, Any]) -> None:
         gate_check(job=job, answer=answer)
     except PlatformError as error:  # a wrong shape, or the gate's own no
         _end(job, Job.State.QUARANTINED, error.user_message)
+        event_publish(name="job.changed", ids={"job_id": job_id})
         Result.objects.get_or_create(
             job=job, defaults={"payload": payload, "is_analysable": False, "received_at": timezone.now()}
         )

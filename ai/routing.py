@@ -15,6 +15,7 @@ from ai.selectors import NO_RULE, NOT_ROUTED
 from imaging.models import Study
 from imaging.selectors import study_get, study_origin
 from journal.faults import fault
+from journal.outbox import NewEvent, events_publish
 from journal.trace import trace_id_current
 from journal.types import Event
 from journal.wall.ids import id_new
@@ -93,6 +94,9 @@ def _jobs_make(study: Study, version: int, choices: list[Choice]) -> None:
         if choice.is_match
     ]  # fmt: skip
     Job.objects.bulk_create(jobs, ignore_conflicts=True)
+    # A replay makes no rows: then the ids are not those that stand, and there is nothing to tell.
+    made = Job.objects.filter(id__in=[job.id for job in jobs]).values_list("id", flat=True)
+    events_publish(events=[NewEvent(name="job.changed", ids={"job_id": i}, trace_id=trace_id_current()) for i in made])
     tenant_id, nudge = tenant_id_current(), import_string(JOB_TASK)
     for job in jobs:
         # Only a hint: the sweep finds a row whose message was lost.

@@ -1,9 +1,10 @@
 """The CapabilityStatement, generated from the registry and the interactions that the views follow: it cannot claim more than they do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fhirapi.interactions import HUB_ONLY, PATCHES, SYSTEM, WRITING, interactions
+from fhirapi.interactions import GUARDED, HUB_ONLY, PATCHES, SYSTEM, WRITING, interactions
+from fhirapi.operations import operations
 from fhirapi.registry import COMMON, TYPES, ResourceType
 
 PUBLISHED = "2026-11-30"  # of this shape of the API; change it with the registry
@@ -13,10 +14,11 @@ CHECKED = (
     "made from DICOM and AI results is read-only over REST, except Patient and Organization, which a client may take over."
 )
 HUB_WRITES = "Written by this server alone."
+GUARD = " For those who may read the audit trail."
 
 
-def capability_statement(*, base: str, formats: Sequence[str]) -> dict[str, Any]:
-    """What this hospital's endpoint does. `formats` are the content types that the door speaks."""
+def capability_statement(*, base: str, formats: Sequence[str], profiles: Mapping[str, str]) -> dict[str, Any]:
+    """What this hospital's endpoint does. `formats` are the content types that the door speaks, `profiles` are by type."""
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -33,8 +35,9 @@ def capability_statement(*, base: str, formats: Sequence[str]) -> dict[str, Any]
                 "mode": "server",
                 "documentation": CHECKED,
                 "security": {"description": SECURITY},
-                "resource": [_resource(rtype, base) for rtype in TYPES.values()],
+                "resource": [_resource(rtype, base) | _profiles(rtype, profiles) for rtype in TYPES.values()],
                 "interaction": [{"code": code} for code in SYSTEM],
+                "operation": _operations(""),
             }
         ],
     }
@@ -59,10 +62,18 @@ def _resource(rtype: ResourceType, base: str) -> dict[str, Any]:
         "conditionalRead": "full-support",
     }
     if rtype.name in HUB_ONLY:
-        found["documentation"] = HUB_WRITES
+        found["documentation"] = HUB_WRITES + (GUARD if rtype.name in GUARDED else "")
     if set(WRITING) <= set(codes):
         found |= {"updateCreate": True, "conditionalCreate": True, "conditionalUpdate": True, "conditionalDelete": "single"}
     found["searchParam"] = [{"name": n, "type": t, "definition": d} for n, t, d in [*COMMON, *own]]
     if paths := includes(rtype):
         found["searchInclude"] = paths
-    return found
+    return found | {"operation": _operations(rtype.name)}
+
+
+def _profiles(rtype: ResourceType, profiles: Mapping[str, str]) -> dict[str, list[str]]:
+    return {"supportedProfile": [profiles[rtype.name]]} if rtype.name in profiles else {}
+
+
+def _operations(rtype: str) -> list[dict[str, str]]:
+    return [{"name": one.name, "definition": one.definition} for one in operations(rtype)]

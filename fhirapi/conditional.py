@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from fhirapi.interactions import GUARDED
 from fhirapi.outcomes import FhirError
 from fhirapi.query import query_parse
 from fhirapi.registry import TYPES
@@ -51,6 +52,8 @@ def criteria_make(*, rtype: str, pairs: Sequence[tuple[str, str]]) -> Criteria:
     kept = tuple((name, value) for name, value in pairs if name not in FORM)
     if rtype not in TYPES:
         raise FhirError(404, code="not-supported")
+    if rtype in GUARDED:  # nothing refers to what was seen by whom; whether there is any would tell
+        raise FhirError(403)
     if not kept:
         raise FhirError(412, "A conditional interaction needs search criteria.")
     if any(name.partition(":")[0] in RESULT for name, _ in kept):

@@ -4,6 +4,8 @@ from fhirapi.registry import TYPES
 
 # Made by the hub from DICOM, AI results and its own audit trail: clients read them.
 HUB_ONLY = frozenset({"ImagingStudy", "AuditEvent"})
+# Who saw what: not for everybody who may read the rest. Type -> the capability that it needs in place of fhir.read.
+GUARDED = {"AuditEvent": "audit.read"}
 READING = ("read", "vread", "history-instance", "history-type", "search-type")
 WRITING = ("create", "update", "patch", "delete")
 SYSTEM = ("transaction", "batch", "history-system")

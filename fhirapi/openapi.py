@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhirapi.interactions import PATCHES, interactions
+from fhirapi.operations import operations
 from fhirapi.registry import COMMON, TYPES, ResourceType
 
 Json = dict[str, Any]
@@ -25,6 +26,15 @@ OPERATIONS: dict[str, tuple[str, str, str, list[Json], bool]] = {
     "history-instance": ("/{id}/_history", "get", "200", [ID, *HISTORY], False),
     "vread": ("/{id}/_history/{vid}", "get", "200", [ID, VERSION], False),
 }
+# Operation -> (path below the type, method, parameters, whether it brings a resource or Parameters).
+NAMED: dict[str, tuple[str, str, list[Json], bool]] = {
+    "everything": ("/{id}/$everything", "get", [ID], False),
+    "match": ("/$match", "post", [], True),
+    "meta": ("/{id}/$meta", "get", [ID], False),
+    "meta-add": ("/{id}/$meta-add", "post", [ID, IF_MATCH], True),
+    "meta-delete": ("/{id}/$meta-delete", "post", [ID, IF_MATCH], True),
+    "validate": ("/$validate", "post", [], True),
+}
 
 
 def openapi_document(*, base: str, formats: Sequence[str]) -> Json:
@@ -32,6 +42,7 @@ def openapi_document(*, base: str, formats: Sequence[str]) -> Json:
     paths: dict[str, Json] = {
         "/metadata": {"get": _operation("capabilities", "200", formats=formats, is_open=True)},
         "/": {"post": _operation("batch or transaction", "200", formats=formats, body=formats)},
+        "/$meta": {"get": _operation("$meta", "200", formats=formats)},
         "/_history": {"get": _operation("history-system", "200", formats=formats, parameters=HISTORY)},
     }
     for rtype in TYPES.values():
@@ -40,6 +51,12 @@ def openapi_document(*, base: str, formats: Sequence[str]) -> Json:
             asked = parameters if code != "search-type" else _search(rtype)
             body = (PATCHES if code == "patch" else formats) if has_body else ()
             made = _operation(f"{code} {rtype.name}", status, formats=formats, parameters=asked, body=body)
+            paths.setdefault(f"/{rtype.name}{path}", {})[method] = made | {"tags": [rtype.name]}
+        for one in operations(rtype.name):
+            path, method, parameters, has_body = NAMED[one.name]
+            made = _operation(
+                f"${one.name} {rtype.name}", "200", formats=formats, parameters=parameters, body=formats if has_body else ()
+            )
             paths.setdefault(f"/{rtype.name}{path}", {})[method] = made | {"tags": [rtype.name]}
     return {
         "openapi": "3.0.3",

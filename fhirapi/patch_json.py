@@ -145,4 +145,5 @@ def _take(document: Any, path: list[str]) -> tuple[Any, Any]:
     if not path:
         return None, document
     parent = _at(document, path[:-1])
-    return document, parent.pop(_key(parent, path[-1]))
+    key = _key(parent, path[-1])
+    return document, parent.pop(key)

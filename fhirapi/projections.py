@@ -1,25 +1,44 @@
-"""Events -> FHIR resources: what medhub/flow.py wires to studies and reports. Each runs in the outbox's scope and transaction.
+"""Events -> FHIR resources: what medhub/flow.py wires to studies, jobs and reports. Each runs in the outbox's scope and transaction.
 
 A projection locks before it reads, so of two for one study the later sees, and writes, the later rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from fhirapi.resources import device, diagnostic_report, imaging_study, observation, organization, patient, provenance
+import orjson
+
+from fhirapi.differences import differences_note
+from fhirapi.orders import orders_named
+from fhirapi.registry import TYPES
+from fhirapi.resources import (
+    device,
+    diagnostic_report,
+    endpoint,
+    imaging_study,
+    observation,
+    organization,
+    patient,
+    provenance,
+    task,
+)
 from fhirapi.resources.labels import label_of
 from fhirapi.resources.parts import Json
 from fhirapi.sources import (
     HospitalRow,
+    PatientRow,
+    ReportIds,
     ReportRow,
     hospital_read,
+    job_patients_read,
+    jobs_read,
     patient_ids_read,
     patients_read,
     report_ids_read,
-    report_read,
-    report_study_read,
+    reports_read,
     studies_read,
 )
-from fhirapi.store import Stored, lock_take, resources_put
+from fhirapi.store import REST, Stored, lock_take, resources_put, rows_read
+from fhirapi.uscore import profiles_claim
 from journal.faults import fault
 from journal.outbox import PermanentError
 from journal.types import Event
@@ -41,17 +60,23 @@ def imaging_studies_project(*, events: Sequence[Event]) -> None:
     fault("projection.imaging_study")
 
 
+def job_project(*, event: Event) -> None:
+    """job.changed: the Task as its row is now."""
+    jobs_project(events=[event])
+
+
+def jobs_project(*, events: Sequence[Event]) -> None:
+    """`job_project` for many events. Raises PermanentError when one of the jobs is not there."""
+    job_ids = sorted({event.ids["job_id"] for event in events})
+    if len(jobs_put(job_ids=job_ids)) != len(job_ids):
+        raise PermanentError("a job is not there")
+    fault("projection.job")
+
+
 def diagnostic_report_project(*, event: Event) -> None:
     """report.issued: the report with everything it leans on, in one put."""
-    report_id = event.ids["report_id"]
-    found = report_study_read(report_id=report_id)
-    if found is None:
+    if not reports_put(report_ids=[event.ids["report_id"]]):
         raise PermanentError("the report is not there")
-    lock_take(names=[f"project/report/{report_id}", f"project/patient/{found[1]}"])
-    report = report_read(report_id=report_id)
-    if report is None:
-        raise PermanentError("the report is not there")
-    resources_put(resources=report_resources(report=report, hospital=hospital_read()))
     fault("projection.report")
 
 
@@ -61,42 +86,122 @@ def patient_merge_project(*, event: Event) -> None:
     `study.changed` of each study brings the ImagingStudies up to date.
     """
     gone_id, into_id = event.ids["patient_id"], event.ids["into_id"]
-    report_ids = report_ids_read(patient_id=into_id)
-    names = [f"project/patient/{patient_id}" for patient_id in (gone_id, into_id)]
-    lock_take(names=[*names, *(f"project/report/{report_id}" for report_id in report_ids)])
+    about = report_ids_read(patient_id=into_id)
+    lock_take(names=lock_names(patient_ids=[gone_id, into_id], reports=about))
     people = patients_read(patient_ids=[gone_id, into_id])
     if len(people) < 2:
         raise PermanentError("one of the two patients is not there")
     hospital = hospital_read()
-    resources = [
-        patient.to_fhir(patient=people[into_id], hospital=hospital.uuid),
-        patient.to_fhir(patient=people[gone_id], hospital=hospital.uuid, replaced_by=people[into_id].uuid),
-    ]
-    for report in filter(None, (report_read(report_id=report_id) for report_id in report_ids)):
-        resources += report_resources(report=report, hospital=hospital)
-    resources_put(resources=list({(one["resourceType"], one["id"]): one for one in resources}.values()))
+    resources = people_resources(people=people, hospital=hospital, merged={gone_id: into_id})
+    resources += reports_resources(about=about, hospital=hospital)
+    put(resources=once(resources), hospital=hospital)
 
 
 def imaging_studies_put(*, study_ids: Sequence[int]) -> list[Stored]:
-    """Write the ImagingStudies of these studies and their Patients; a constant number of statements."""
+    """Write the ImagingStudies of these studies, their Patients and the hospital's Endpoints; a constant number of statements."""
     names = [f"project/study/{study_id}" for study_id in study_ids]
     names += [f"project/patient/{patient_id}" for patient_id in patient_ids_read(study_ids=study_ids)]
     lock_take(names=names)
     hospital = hospital_read()
     studies = studies_read(study_ids=study_ids)
-    patients = {study.patient.id: study.patient for study in studies}
-    resources = [patient.to_fhir(patient=row, hospital=hospital.uuid) for row in patients.values()]
-    resources += [imaging_study.to_fhir(study=study, hospital=hospital.uuid, zone=hospital.zone) for study in studies]
+    if not studies:
+        return []
+    people = {study.patient.id: study.patient for study in studies}
+    orders = orders_named(studies=studies, hospital=hospital.uuid)
+    resources = people_resources(people=people, hospital=hospital) + endpoint.to_fhir(hospital=hospital)
+    resources += [
+        imaging_study.to_fhir(study=study, hospital=hospital.uuid, zone=hospital.zone, based_on=orders[study.id])
+        for study in studies
+    ]
+    stored = put(resources=resources, hospital=hospital)
+    yielded = {one.fhir_id for one in stored if one.is_yielded}
+    differences_note(people=[row for row in people.values() if str(row.uuid) in yielded], hospital=hospital.uuid)
+    return stored
+
+
+def jobs_put(*, job_ids: Sequence[int]) -> list[Stored]:
+    """Write the Tasks of these jobs; a constant number of statements."""
+    patients = job_patients_read(job_ids=job_ids)
+    lock_take(names=lock_names(patient_ids=patients.values(), job_ids=patients))
+    return resources_put(resources=tasks_resources(job_ids=list(patients), hospital=hospital_read()))
+
+
+def reports_put(*, report_ids: Sequence[int]) -> list[Stored]:
+    """Write these reports with everything they lean on; a constant number of statements."""
+    about = report_ids_read(report_ids=report_ids)
+    lock_take(names=lock_names(reports=about))
+    hospital = hospital_read()
+    return put(resources=reports_resources(about=about, hospital=hospital), hospital=hospital) if about else []
+
+
+def patients_put(*, patient_ids: Sequence[int]) -> list[Stored]:
+    """Write these people, those who were merged into another as well; a constant number of statements."""
+    lock_take(names=lock_names(patient_ids=patient_ids))
+    people = patients_read(patient_ids=patient_ids)
+    survivors = patients_read(patient_ids=[row.merged_into_id for row in people.values() if row.merged_into_id])
+    merged = {row.id: row.merged_into_id for row in people.values() if row.merged_into_id}
+    hospital = hospital_read()
+    resources = people_resources(people=survivors | people, hospital=hospital, merged=merged)
+    kept = {str(row.uuid) for row in people.values()}
+    return put(resources=[one for one in resources if one["id"] in kept], hospital=hospital)
+
+
+def put(*, resources: list[Json], hospital: HospitalRow) -> list[Stored]:
+    """Into the store, with the profiles that hold where the hospital wants them named."""
+    if hospital.has_us_core:
+        people = [(TYPES["Patient"].number, one["id"]) for one in resources if one["resourceType"] == "Patient"]
+        # Whom a client has told otherwise is judged by what the client said.
+        rows = rows_read(keys=people, is_content_wanted=True)
+        told = {f"Patient/{fhir_id}": orjson.loads(row.content) for (_, fhir_id), row in rows.items() if row.writer == REST}
+        resources = profiles_claim(resources=resources, patients=told)
     return resources_put(resources=resources)
 
 
-def report_resources(*, report: ReportRow, hospital: HospitalRow) -> list[Json]:
+def lock_names(*, patient_ids: Iterable[int] = (), job_ids: Iterable[int] = (), reports: Sequence[ReportIds] = ()) -> list[str]:
+    """Everything that a projection reads and another may change: taken in one call, so that two never wait in a ring."""
+    people = {*patient_ids, *(one.patient_id for one in reports)}
+    jobs = {*job_ids, *(one.job_id for one in reports)}
+    names = [f"project/patient/{patient_id}" for patient_id in people] + [f"project/job/{job_id}" for job_id in jobs]
+    return names + [f"project/report/{one.report_id}" for one in reports]
+
+
+def people_resources(
+    *, people: dict[int, PatientRow], hospital: HospitalRow, merged: dict[int, int] | None = None
+) -> list[Json]:
+    """`merged`: who was found to be whom."""
+    into = {gone: people[stays].uuid for gone, stays in (merged or {}).items()}
+    return [patient.to_fhir(patient=row, hospital=hospital.uuid, replaced_by=into.get(row.id)) for row in people.values()]
+
+
+def tasks_resources(*, job_ids: Sequence[int], hospital: HospitalRow) -> list[Json]:
+    jobs = jobs_read(job_ids=job_ids)
+    orders = orders_named(studies=[job.study for job in jobs], hospital=hospital.uuid)
+    return [task.to_fhir(job=job, based_on=orders[job.study.id]) for job in jobs]
+
+
+def reports_resources(*, about: Sequence[ReportIds], hospital: HospitalRow) -> list[Json]:
+    """These reports in their newest versions, and the Tasks that they came of."""
+    reports = reports_read(report_ids=[one.report_id for one in about])
+    orders = orders_named(studies=[report.study for report in reports], hospital=hospital.uuid)
+    resources = tasks_resources(job_ids=[one.job_id for one in about], hospital=hospital)
+    for report in reports:
+        resources += report_resources(report=report, hospital=hospital, based_on=orders[report.study.id])
+    return once(resources)
+
+
+def once(resources: list[Json]) -> list[Json]:
+    """Each once: several reports share a patient or a device."""
+    return list({(one["resourceType"], one["id"]): one for one in resources}.values())
+
+
+def report_resources(*, report: ReportRow, hospital: HospitalRow, based_on: list[Json] | None = None) -> list[Json]:
     """Patient, Organization, Device, Observations, DiagnosticReport, Provenance of one report."""
     algorithm = report.content.algorithm
     label = label_of(content=report.content, status=report.status)
     started = imaging_study.started_of(study=report.study, zone=hospital.zone)
-    observations = observation.to_fhir(report=report, label=label, started=started)
-    main = diagnostic_report.to_fhir(report=report, label=label, started=started, observations=observations)
+    orders = based_on or []
+    observations = observation.to_fhir(report=report, label=label, started=started, based_on=orders)
+    main = diagnostic_report.to_fhir(report=report, label=label, started=started, observations=observations, based_on=orders)
     return [
         patient.to_fhir(patient=report.study.patient, hospital=hospital.uuid),
         organization.to_fhir(name=algorithm.manufacturer),

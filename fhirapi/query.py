@@ -11,9 +11,9 @@ from hashlib import sha256
 from operator import itemgetter
 
 import orjson
-from django.core import signing
 
-from fhirapi.dates import Zone
+from fhirapi.dates import Zone, dates_between
+from fhirapi.interactions import GUARDED
 from fhirapi.outcomes import FhirError
 from fhirapi.query_options import OPTIONS, Options, option_read
 from fhirapi.query_terms import compartment_term, system_term
@@ -23,6 +23,7 @@ from fhirapi.search import Query
 from fhirapi.search_form import Form
 from fhirapi.search_sort import Position
 from fhirapi.search_terms import Term
+from tenants.crypto import SecretLostError, secret_open, secret_seal
 
 CURSOR = "_cursor"
 ABOUT_THE_ANSWER = {"_format", "_pretty"}  # about its form, not about what is found
@@ -43,18 +44,20 @@ class Parsed:
 
 
 def query_parse(
-    *, tenant_id: int, rtype: str, pairs: Pairs, base: str, zone: Zone, is_strict: bool, patient: str = ""
+    *, tenant_id: int, rtype: str, pairs: Pairs, base: str, zone: Zone, is_strict: bool, patient: str = "",
+    hidden: frozenset[str] = frozenset(GUARDED),
 ) -> Parsed:
     """Understand a search. Raises FhirError 400 for what must not be guessed at.
 
-    An empty `rtype` searches the types that `_type` names, or all; `patient` narrows to the compartment of one.
+    An empty `rtype` searches the types that `_type` names, or all; `patient` narrows to the compartment of one. Types in `hidden`
+    are neither found by the way nor asked about: 403.
     """
     if len(pairs) > PARAMETERS_MAX:
         raise FhirError(400, f"More than {PARAMETERS_MAX} parameters.", code="too-costly")
-    if any("\0" in text for pair in pairs for text in pair):  # no text of FHIR holds one, and PostgreSQL takes none
-        raise FhirError(400, "A parameter holds the character NUL.", code="value")
-    context = Context(tenant_id=tenant_id, base=base, zone=zone)
-    options = Options(rtypes=(rtype,) if rtype else _types(pairs))
+    if any("\0" in name or "\0" in value for name, value in pairs):  # no FHIR text has one, and no text of PostgreSQL's
+        raise FhirError(400, "A parameter holds a NUL.", code="value")
+    context = Context(tenant_id=tenant_id, base=base, zone=zone, hidden=hidden - {rtype})
+    options = Options(rtypes=(rtype,) if rtype else _types(pairs, hidden))
     terms: list[Term] = []
     kept, ignored, cursor = [], [], ""
     for name, value in pairs:
@@ -71,7 +74,8 @@ def query_parse(
     if patient:
         terms.append(compartment_term(context, options.rtypes, patient))
     query = Query(
-        rtypes=options.rtypes, terms=tuple(terms), includes=tuple(dict.fromkeys(options.includes)), sorts=options.sorts,
+        rtypes=options.rtypes, hidden=context.hidden, terms=(*terms, *dates_between(terms)),
+        includes=tuple(dict.fromkeys(options.includes)), sorts=options.sorts,
         count=options.count, is_count_only=options.is_count_only, is_total=options.is_total,
         after=_cursor_read(cursor, tenant_id, _place(rtype, patient), kept) if cursor else None,
     )  # fmt: skip
@@ -79,32 +83,36 @@ def query_parse(
 
 
 def cursor_make(*, tenant_id: int, rtype: str, kept: Pairs, position: Position, patient: str = "") -> str:
-    """Where a page ended, signed for this hospital and this very search."""
-    return signing.dumps(position, salt=_salt(tenant_id, _place(rtype, patient), kept))
+    """Where a page ended, sealed for this hospital and this very search: what is sorted by may be a name."""
+    return secret_seal(orjson.dumps([_search_digest(_place(rtype, patient), kept), *position]), tenant_id=tenant_id)
 
 
 def _cursor_read(cursor: str, tenant_id: int, place: str, kept: Pairs) -> Position:
     try:
-        keys, rid, total = signing.loads(cursor, salt=_salt(tenant_id, place, kept))
-    except signing.BadSignature:
-        raise FhirError(400, "The page link is not one of this search's.", code="value") from None
+        digest, keys, rid, total = orjson.loads(secret_open(cursor, tenant_id=tenant_id))
+    except SecretLostError:
+        digest = ""
+    if digest != _search_digest(place, kept):
+        raise FhirError(400, "The page link is not one of this search's.", code="value")
     return tuple(keys), rid, total
 
 
-def _salt(tenant_id: int, place: str, kept: Pairs) -> str:
-    return f"fhirapi.cursor.{sha256(orjson.dumps([tenant_id, place, sorted(kept, key=itemgetter(0))])).hexdigest()}"
+def _search_digest(place: str, kept: Pairs) -> str:
+    return sha256(orjson.dumps(["fhirapi.cursor", place, sorted(kept, key=itemgetter(0))])).hexdigest()
 
 
 def _place(rtype: str, patient: str) -> str:
     return f"Patient/{patient}/{rtype}" if patient else rtype
 
 
-def _types(pairs: Pairs) -> tuple[str, ...]:
+def _types(pairs: Pairs, hidden: frozenset[str]) -> tuple[str, ...]:
     """`_type` of a search of the whole system (FHIR R4 3.1.1.1)."""
     wanted = [name for key, value in pairs if key == "_type" for name in value.split(",")]
     if not set(wanted) <= set(TYPES):
         raise FhirError(400, "_type names a type that is not held here.", code="value")
-    return tuple(dict.fromkeys(wanted)) or tuple(TYPES)
+    if hidden & set(wanted):
+        raise FhirError(403)
+    return tuple(dict.fromkeys(wanted)) or tuple(name for name in TYPES if name not in hidden)
 
 
 def _read(context: Context, options: Options, terms: list[Term], name: str, value: str) -> bool:

@@ -67,9 +67,10 @@ def type_term(context: Context, rtype: ResourceType, name: str, value: str, dept
 
 def _chain_term(context: Context, param: Param, modifier: str, rest: str, value: str, depth: int) -> Term:
     """`subject:Patient.name=x` (FHIR R4 3.1.1.5.6); without a type, every target that knows the next parameter."""
-    wanted = [modifier] if modifier else list(param.targets)
+    wanted = [modifier] if modifier else [name for name in param.targets if name not in context.hidden]
     if param.kind != "reference" or (modifier and modifier not in param.targets):
         raise FhirError(400, f"{param.name} leads to no such resource.", code="not-supported")
+    context.shown_check(modifier)
     plain_rest = rest.partition(".")[0].partition(":")[0]
     terms: list[Term] = []
     for target in (TYPES[name] for name in wanted if name in TYPES):
@@ -89,6 +90,7 @@ def _has_term(context: Context, rtype: ResourceType, name: str, value: str, dept
     param = source.by_name.get(parts[2]) if source else None
     if source is None or param is None or param.kind != "reference" or rtype.name not in param.targets:
         raise FhirError(400, "_has names no reference to this type.", code="not-supported")
+    context.shown_check(source.name)
     inner = type_term(context, source, parts[3], value, depth + 1)
     if inner is None:
         raise FhirError(400, "_has names a search parameter that is not known.", code="not-supported")

@@ -25,6 +25,12 @@ class Context:
     tenant_id: int
     base: str
     zone: Zone
+    hidden: frozenset[str] = frozenset()  # types that a chain must not ask about
+
+    def shown_check(self, rtype: str) -> None:
+        """Raise FhirError 403 for a type that the caller may not see: whether a chain finds any would tell."""
+        if rtype in self.hidden:
+            raise FhirError(403)
 
 
 def value_term(context: Context, rtype: ResourceType, param: Param, modifier: str, text: str) -> Term:

@@ -32,6 +32,7 @@ class Query:
     """A search, understood: all terms must be met. `rtypes` is more than one only in a search of the whole system."""
 
     rtypes: tuple[str, ...]
+    hidden: frozenset[str] = frozenset()  # types that includes leave out
     terms: tuple[Term, ...] = ()
     includes: tuple[Include, ...] = ()
     sorts: tuple[Sort, ...] = (NEWEST,)
@@ -53,7 +54,7 @@ class Page:
 
 def resource_search(*, query: Query) -> Page:
     """One page of what the hospital in scope holds. Raises FhirError 504 where that would take too long."""
-    with _time_limit():
+    with time_limit():
         plan = _plan(query)
         if query.is_count_only:
             return Page(matches=(), total=_count(query, plan))
@@ -64,7 +65,9 @@ def resource_search(*, query: Query) -> Page:
         keys = len(query.sorts)
         return Page(
             matches=matches,
-            included=included(query.includes, rids=[row[keys] for row in page], documents=matches) if page else (),
+            included=included(
+                query.includes, rids=[row[keys] for row in page], documents=matches, hidden=query.hidden
+            ) if page else (),
             total=total,
             last=(tuple(page[-1][:keys]), page[-1][keys], total) if is_more else None,
         )
@@ -83,7 +86,7 @@ class _Plan:
 
 
 @contextmanager
-def _time_limit() -> Iterator[None]:
+def time_limit() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT current_setting('statement_timeout'), set_config('statement_timeout', %s, true)", [str(TIMEOUT_MS)]

@@ -26,7 +26,9 @@ class Include:
     is_iterate: bool
 
 
-def included(includes: Sequence[Include], *, rids: list[int], documents: Sequence[Document]) -> tuple[Document, ...]:
+def included(
+    includes: Sequence[Include], *, rids: list[int], documents: Sequence[Document], hidden: frozenset[str] = frozenset()
+) -> tuple[Document, ...]:
     """Each resource once, whatever the number of matches that lead to it. Raises FhirError 400 for too many."""
     found: dict[int, Document] = {}
     seen, new = set(rids), dict(zip(rids, documents, strict=True))
@@ -34,7 +36,7 @@ def included(includes: Sequence[Include], *, rids: list[int], documents: Sequenc
     for _ in range(ROUNDS_MAX):
         if not (wanted and new):
             break
-        new = _round(wanted, new, seen)
+        new = {rid: one for rid, one in _round(wanted, new, seen).items() if one.rtype not in hidden}
         found |= new
         seen |= set(new)
         if len(found) > INCLUDED_MAX:

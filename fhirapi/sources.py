@@ -4,17 +4,20 @@ Everything but `hospital_id` needs a scope. A call is one statement, or two wher
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import orjson
+from django.conf import settings
 from django.db import connection
 
 from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
-from ai.models import Report
+from ai.models import Job, Report
 from imaging.models import Patient, Study
+from journal.models import AuditSeal
 from journal.wall.scope import tenant_id_current
 from tenants.models import Tenant
 from tenants.selectors import tenant_get
@@ -22,10 +25,13 @@ from tenants.selectors import tenant_get
 
 @dataclass(frozen=True, kw_only=True)
 class HospitalRow:
-    """`uuid` makes number spaces without an issuer the hospital's own."""
+    """`uuid` makes number spaces without an issuer the hospital's own. `base` is where its doors stand for the world outside."""
 
     uuid: UUID
     zone: ZoneInfo
+    name: str = ""
+    base: str = ""
+    has_us_core: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,7 @@ class PatientRow:
     name: str
     birth_date: str
     sex: str
+    merged_into_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +58,16 @@ class SeriesRow:
     body_part: str
     laterality: str
     instances: tuple[tuple[str, str, int | None], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRow:
+    """What asked for a study, as far as its ImagingStudy says so. `extra` holds more by DICOM tag."""
+
+    accession_number: str
+    issuer: str
+    description: str
+    extra: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +87,9 @@ class StudyRow:
     modalities: tuple[str, ...]
     is_complete: bool
     is_from_ai: bool
+    is_emptied: bool = False  # what had come was taken out again
+    extra: dict[str, Any] = field(default_factory=dict)  # optional attributes by DICOM tag
+    order: OrderRow | None = None
     series: tuple[SeriesRow, ...] = ()
 
 
@@ -81,18 +101,43 @@ class ReportRow:
     issued_at: datetime
     content: ReportContent
     study: StudyRow
+    job_id: int = 0
 
 
-PATIENT_COLUMNS = ("id", "uuid", "issuer", "patient_id", "variant", "name", "birth_date", "sex")
+@dataclass(frozen=True, kw_only=True)
+class JobRow:
+    """An algorithm on its way over a study, and the report that came of it."""
+
+    uuid: UUID
+    state: str
+    reason: str
+    algorithm: str
+    is_test: bool
+    created_at: datetime
+    sent_at: datetime | None
+    ended_at: datetime | None
+    study: StudyRow
+    report_uuid: UUID | None = None
+    made_by: Algorithm | None = None
+
+
+PATIENT_COLUMNS = ("id", "uuid", "issuer", "patient_id", "variant", "name", "birth_date", "sex", "merged_into_id")
 STUDY_COLUMNS = (
     "id", "uuid", "study_uid", "accession_number", "accession_issuer", "study_date", "study_time", "utc_offset", "description",
-    "referrer", "body_part", "modalities", "state", "is_from_ai",
+    "referrer", "body_part", "modalities", "state", "is_from_ai", "number_of_instances", "stored_at", "extra",
+    "order__accession_number", "order__issuer", "order__description", "order__extra",
 )  # fmt: skip
+JOB_COLUMNS = ("uuid", "state", "reason", "algorithm", "connection__is_test", "created_at", "sent_at", "ended_at")
 
 
 def hospital_id(*, slug: str) -> int | None:
     """The active hospital of this name. Read before a scope, from the directory."""
     return Tenant.objects.filter(slug=slug, is_active=True).values_list("id", flat=True).first()
+
+
+def has_us_core(*, slug: str) -> bool:
+    """Does this hospital name US Core's profiles? Read before a scope, from the directory."""
+    return Tenant.objects.filter(slug=slug, is_active=True, has_us_core=True).exists()
 
 
 def hospital_read() -> HospitalRow:
@@ -101,26 +146,44 @@ def hospital_read() -> HospitalRow:
         zone = ZoneInfo(tenant.time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         zone = ZoneInfo("UTC")
-    return HospitalRow(uuid=tenant.uuid, zone=zone)
+    base = f"{settings.MEDHUB_PUBLIC_URL}/t/{tenant.slug}"
+    return HospitalRow(uuid=tenant.uuid, zone=zone, name=tenant.name, base=base, has_us_core=tenant.has_us_core)
 
 
 def patient_ids_read(*, study_ids: Sequence[int]) -> list[int]:
     return list(Study.objects.filter(id__in=study_ids).values_list("patient_id", flat=True))
 
 
-def study_ids_read(*, after: int, limit: int) -> list[int]:
-    """The next studies by id: a rebuild walks them in steps."""
-    return list(Study.objects.filter(id__gt=after).order_by("id").values_list("id", flat=True)[:limit])
+# What a rebuild walks: name -> (model, the column that it is walked by).
+WALKED: dict[str, tuple[Any, str]] = {
+    "studies": (Study, "id"), "patients": (Patient, "id"), "jobs": (Job, "id"), "reports": (Report, "id"),
+    "audit records": (AuditSeal, "position"),
+}  # fmt: skip
 
 
-def report_study_read(*, report_id: int) -> tuple[int, int] | None:
-    """(study, patient) of a report, or None."""
-    return Report.objects.filter(id=report_id).values_list("study_id", "study__patient_id").first()
+def ids_read(*, name: str, after: int, limit: int) -> list[int]:
+    """The next of these rows: a rebuild walks them in steps."""
+    model, column = WALKED[name]
+    return list(model.objects.filter(**{f"{column}__gt": after}).order_by(column).values_list(column, flat=True)[:limit])
 
 
-def report_ids_read(*, patient_id: int) -> list[int]:
-    """The reports of a patient's studies."""
-    return list(Report.objects.filter(study__patient_id=patient_id).order_by("id").values_list("id", flat=True))
+@dataclass(frozen=True, kw_only=True)
+class ReportIds:
+    report_id: int
+    patient_id: int
+    job_id: int
+
+
+def report_ids_read(*, report_ids: Sequence[int] = (), patient_id: int = 0) -> list[ReportIds]:
+    """Whom and what these reports, or the reports of a patient's studies, are about."""
+    rows = Report.objects.filter(study__patient_id=patient_id) if patient_id else Report.objects.filter(id__in=report_ids)
+    names = ("id", "study__patient_id", "result__job_id")
+    return [ReportIds(report_id=i, patient_id=of, job_id=job) for i, of, job in rows.order_by("id").values_list(*names)]
+
+
+def job_patients_read(*, job_ids: Sequence[int]) -> dict[int, int]:
+    """Job -> patient, of those jobs that are there."""
+    return dict(Job.objects.filter(id__in=job_ids).values_list("id", "study__patient_id"))
 
 
 def patients_read(*, patient_ids: Sequence[int]) -> dict[int, PatientRow]:
@@ -129,31 +192,51 @@ def patients_read(*, patient_ids: Sequence[int]) -> dict[int, PatientRow]:
     return {row[0]: PatientRow(**dict(zip(PATIENT_COLUMNS, row, strict=True))) for row in rows}
 
 
+def patients_by_uuid(*, uuids: Sequence[str]) -> list[PatientRow]:
+    rows = Patient.objects.filter(uuid__in=uuids).values_list(*PATIENT_COLUMNS)
+    return [PatientRow(**dict(zip(PATIENT_COLUMNS, row, strict=True))) for row in rows]
+
+
 def studies_read(*, study_ids: Sequence[int]) -> list[StudyRow]:
     """Studies with patient, series and instances."""
-    names = [*STUDY_COLUMNS, *(f"patient__{name}" for name in PATIENT_COLUMNS)]
-    rows = Study.objects.filter(id__in=study_ids).order_by("id").values_list(*names)
+    rows = Study.objects.filter(id__in=study_ids).order_by("id").values_list(*_of_study(""))
     series = _series_of(study_ids)
     return [_study(row, series.get(row[0], ())) for row in rows]
 
 
-def report_read(*, report_id: int) -> ReportRow | None:
-    """A report with its study and patient, without the study's series."""
-    names = [f"study__{name}" for name in STUDY_COLUMNS] + [f"study__patient__{name}" for name in PATIENT_COLUMNS]
-    row = (
-        Report.objects.filter(id=report_id).values_list("uuid", "status", "conclusion", "issued_at", "content", *names).first()
-    )
-    if row is None:
-        return None
-    uuid, status, conclusion, issued_at, content, *rest = row
-    return ReportRow(
-        uuid=uuid,
-        status=status,
-        conclusion=conclusion,
-        issued_at=issued_at,
-        content=report_content(content),
-        study=_study(rest, ()),
-    )
+def reports_read(*, report_ids: Sequence[int]) -> list[ReportRow]:
+    """These reports in their newest versions, with study and patient but without the studies' series."""
+    names = ("uuid", "status", "conclusion", "issued_at", "content", "result__job_id", *_of_study("study__"))
+    asked = Report.objects.filter(id__in=report_ids).values("uuid")
+    rows = Report.objects.filter(uuid__in=asked).order_by("version").values_list(*names)
+    newest = {row[0]: row for row in rows}
+    return [
+        ReportRow(
+            uuid=uuid, status=status, conclusion=conclusion, issued_at=issued_at, content=report_content(content), job_id=job_id,
+            study=_study(rest, ()),
+        )
+        for uuid, status, conclusion, issued_at, content, job_id, *rest in newest.values()
+    ]  # fmt: skip
+
+
+def jobs_read(*, job_ids: Sequence[int]) -> list[JobRow]:
+    """Jobs with study and patient, and what came of them: two statements."""
+    reports = {
+        job_id: (uuid, Algorithm(**algorithm))
+        for job_id, uuid, algorithm in Report.objects.filter(result__job_id__in=job_ids).values_list(
+            "result__job_id", "uuid", "content__algorithm"
+        )
+    }
+    rows = Job.objects.filter(id__in=job_ids).order_by("id").values_list("id", *JOB_COLUMNS, *_of_study("study__"))
+    found = []
+    for job_id, *row in rows:
+        values = dict(zip(JOB_COLUMNS, row, strict=False))
+        uuid, algorithm = reports.get(job_id, (None, None))
+        found.append(JobRow(
+            is_test=values.pop("connection__is_test"), **values, report_uuid=uuid, made_by=algorithm,
+            study=_study(row[len(JOB_COLUMNS) :], ()),
+        ))  # fmt: skip
+    return found
 
 
 def report_content(data: dict[str, Any]) -> ReportContent:
@@ -187,15 +270,33 @@ def _measurement(data: dict[str, Any]) -> Measurement:
     )
 
 
+def _of_study(prefix: str) -> list[str]:
+    """What `_study` reads, from a model that reaches the study by this prefix."""
+    return [f"{prefix}{name}" for name in STUDY_COLUMNS] + [f"{prefix}patient__{name}" for name in PATIENT_COLUMNS]
+
+
 def _study(row: Sequence[Any], series: tuple[SeriesRow, ...]) -> StudyRow:
     found = dict(zip(STUDY_COLUMNS, row, strict=False))
+    number, issuer, description, extra = (
+        found.pop(f"order__{name}") for name in ("accession_number", "issuer", "description", "extra")
+    )
     return StudyRow(
         patient=PatientRow(**dict(zip(PATIENT_COLUMNS, row[len(STUDY_COLUMNS) :], strict=True))),
         is_complete=found.pop("state") == Study.State.COMPLETE,
+        is_emptied=found.pop("stored_at") is not None and found.pop("number_of_instances") == 0,
         modalities=tuple(filter(None, found.pop("modalities").split(","))),
+        extra=_tags(found.pop("extra")),
+        order=None if number is None else OrderRow(
+            accession_number=number, issuer=issuer, description=description, extra=_tags(extra)
+        ),
         series=series,
-        **found,
-    )
+        **{name: value for name, value in found.items() if name != "number_of_instances"},
+    )  # fmt: skip
+
+
+def _tags(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(text) if text else {}
+    return found
 
 
 def _series_of(study_ids: Sequence[int]) -> dict[int, tuple[SeriesRow, ...]]:

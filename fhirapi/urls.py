@@ -3,8 +3,10 @@
 from django.urls import path, re_path
 
 from fhirapi.views.bundle import SystemView
+from fhirapi.views.everything import EverythingView
 from fhirapi.views.history import HistoryView
 from fhirapi.views.metadata import MetadataView, OpenApiView
+from fhirapi.views.operations import MatchView, MetaChangeView, MetaView, ValidateView
 from fhirapi.views.parameter import SearchParameterView
 from fhirapi.views.read import UnknownView, VersionView
 from fhirapi.views.search import CompartmentView, SearchFormView, SystemFormView
@@ -17,6 +19,15 @@ urlpatterns = [
     path("_history", HistoryView.as_view(), name="fhir-history"),
     path("_search", SystemFormView.as_view(), name="fhir-system-form"),
     path("SearchParameter/<str:name>", SearchParameterView.as_view(), name="fhir-search-parameter"),
+    path("$meta", MetaView.as_view(), name="fhir-meta-system"),
+    path("Patient/$match", MatchView.as_view(), name="fhir-match"),
+    path("Patient/<str:patient>/$everything", EverythingView.as_view(), name="fhir-everything"),
+    path("<str:rtype>/$meta", MetaView.as_view(), name="fhir-meta-type"),
+    path("<str:rtype>/$validate", ValidateView.as_view(http_method_names=["post"]), name="fhir-validate-type"),
+    path("<str:rtype>/<str:fhir_id>/$meta", MetaView.as_view(), name="fhir-meta"),
+    path("<str:rtype>/<str:fhir_id>/$meta-add", MetaChangeView.as_view(), name="fhir-meta-add"),
+    path("<str:rtype>/<str:fhir_id>/$meta-delete", MetaChangeView.as_view(is_deletion=True), name="fhir-meta-delete"),
+    path("<str:rtype>/<str:fhir_id>/$validate", ValidateView.as_view(), name="fhir-validate"),
     path("<str:rtype>/_search", SearchFormView.as_view(), name="fhir-search-form"),
     path("<str:rtype>/_history", HistoryView.as_view(), name="fhir-history-type"),
     path("<str:rtype>/<str:fhir_id>", ResourceView.as_view(), name="fhir-read"),

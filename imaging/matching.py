@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from django.utils import timezone
 
 from imaging.models import Order, Study, Transfer, TransferStudy, WorkItem
+from journal.outbox import NewEvent, events_publish
 from journal.types import Event
 
 NONE, ANOTHER = "order-missing", "order-patient"
@@ -23,7 +24,7 @@ def studies_order_match(*, events: Sequence[Event]) -> None:
     """A hospital that sends us no orders has nothing to match with."""
     if Order.objects.exists():
         rows = Study.objects.filter(id__in=[event.ids["study_id"] for event in events], is_from_ai=False)
-        _match(list(rows.select_for_update(of=("self",)).order_by("id")))
+        _tell(_match(list(rows.select_for_update(of=("self",)).order_by("id"))))
 
 
 def order_studies_match(*, event: Event) -> None:
@@ -32,10 +33,20 @@ def order_studies_match(*, event: Event) -> None:
     if order is None:
         return
     numbered = Study.objects.filter(accession_number=order.accession_number, is_from_ai=False)
-    _match(list(numbered.select_for_update(of=("self",)).order_by("id")[:_STUDIES_CAP]))
+    studies = list(numbered.select_for_update(of=("self",)).order_by("id")[:_STUDIES_CAP])
+    changed = _match(studies)
+    # What the order says now, its studies say as well.
+    _tell([study for study in studies if study in changed or study.order_id == order.id])
 
 
-def _match(studies: Sequence[Study]) -> None:
+def _tell(studies: Sequence[Study]) -> None:
+    events_publish(
+        events=[NewEvent(name="study.changed", ids={"study_id": study.id}, trace_id=study.trace_id) for study in studies]
+    )
+
+
+def _match(studies: Sequence[Study]) -> list[Study]:
+    """Returns the studies whose order is another one now."""
     by_number = _orders({study.accession_number for study in studies if study.accession_number})
     found: dict[int, int | None] = {}
     doubts: list[tuple[Study, str, str]] = []
@@ -49,6 +60,7 @@ def _match(studies: Sequence[Study]) -> None:
         study.order_id = found[study.id]
     Study.objects.bulk_update(changed, ["order"])
     _items_write(studies, doubts)
+    return changed
 
 
 def _orders(numbers: Collection[str]) -> dict[str, list[Order]]:

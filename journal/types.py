@@ -6,10 +6,12 @@ EVENTS = (
     "study.completed",  # study_id, version: quiet, expected or forced; routing starts here
     "study.changed",  # study_id: rows of a study changed without completing it
     "derived.received",  # study_id, instance_id: an object that an AI made came back by DICOM
+    "job.changed",  # job_id: it was made, sent, refused, given up or kept by the gate; of an answer the report tells
     "result.received",  # result_id: a platform's answer passed the gate
     "report.issued",  # report_id: a report version stands
     "order.changed",  # order_id
     "patient.merged",  # patient_id, into_id
+    "audit.sealed",  # first, last: positions of the chain
 )
 
 

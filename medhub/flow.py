@@ -9,14 +9,17 @@ FLOW: dict[str, tuple[str, ...]] = {
     ),
     "study.changed": ("fhirapi.projections.imaging_study_project",),
     "derived.received": ("fhirapi.projections.imaging_study_project",),
+    "job.changed": ("fhirapi.projections.job_project",),
     "result.received": ("ai.reports.report_issue",),
     "report.issued": ("fhirapi.projections.diagnostic_report_project",),
     "order.changed": ("imaging.matching.order_studies_match",),
     "patient.merged": ("fhirapi.projections.patient_merge_project",),
+    "audit.sealed": ("fhirapi.audit_events.audit_events_project",),
 }
 
 # Subscribers that take many events at once: a hundred small studies arriving are not a hundred times the same statements.
 GATHERED: dict[str, str] = {
     "fhirapi.projections.imaging_study_project": "fhirapi.projections.imaging_studies_project",
+    "fhirapi.projections.job_project": "fhirapi.projections.jobs_project",
     "imaging.matching.study_order_match": "imaging.matching.studies_order_match",
 }

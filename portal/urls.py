@@ -28,6 +28,7 @@ urlpatterns = [
     ),
     path("t/<slug:slug>/studies/<uuid:uuid>/send", transfers.study_send, name="study-send"),
     path("t/<slug:slug>/studies/<uuid:uuid>/viewer", viewer.study_viewer, name="study-viewer"),
+    path("t/<slug:slug>/iid", viewer.invoke_display, name="invoke-display"),
     path("t/<slug:slug>/viewer/app-config.js", viewer.viewer_config, name="viewer-config"),
     path("t/<slug:slug>/viewer/", viewer.viewer, name="viewer-home"),
     path("t/<slug:slug>/viewer/<path:rest>", viewer.viewer, name="viewer"),
@@ -61,6 +62,7 @@ urlpatterns = [
     path("t/<slug:slug>/attention/items/<int:item_id>/decide", workitems.workitem_decide, name="workitem-decide"),
     path("t/<slug:slug>/attention/uploads", attention.uploads_again, name="uploads-retry"),
     path("t/<slug:slug>/duplicates", hospital.duplicate_policy, name="duplicate-policy"),
+    path("t/<slug:slug>/us-core", hospital.us_core, name="us-core"),
     path("t/<slug:slug>/attention/jobs/<int:job_id>", attention.job_again, name="job-resend"),
     path("t/<slug:slug>/attention/commitments/<int:request_id>", attention.commitment_again, name="commitment-resend"),
 ]

@@ -29,6 +29,7 @@ ITEM_KINDS = {
     "duplicate-replaced": gettext_lazy("Duplicate that replaced the stored one"),
     "duplicate-refused": gettext_lazy("Duplicate that was refused"),
     "patient-conflict": gettext_lazy("Patient conflict"),
+    "patient-differs": gettext_lazy("Patient differs from the EHR"),
     "series-conflict": gettext_lazy("Series of another study"),
     "unreadable": gettext_lazy("Unreadable object"),
     "order-missing": gettext_lazy("Study without an order"),

@@ -57,6 +57,7 @@ class Tenant(models.Model):
     quiet_seconds = models.PositiveSmallIntegerField(default=60)
     quota_bytes = models.BigIntegerField(default=2 * 1024**4)
     duplicate_policy = models.CharField(max_length=8, choices=DuplicatePolicy.choices, default=DuplicatePolicy.ASIDE)
+    has_us_core = models.BooleanField(default=False)  # our FHIR resources name US Core's profiles where they hold
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
 

@@ -4,12 +4,12 @@ CAPABILITIES: dict[str, frozenset[str]] = {
     "owner": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "dicom.read", "dicom.delete", "node.manage",
         "transfer.manage", "delivery.manage", "audit.read", "storage.manage", "workitem.decide", "certificate.manage",
-        "query.manage",
+        "query.manage", "fhir.manage",
     }),
     "admin": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "dicom.delete",
         "node.manage", "transfer.manage", "delivery.manage", "storage.manage", "workitem.decide", "certificate.manage",
-        "query.manage",
+        "query.manage", "fhir.manage",
     }),
     "radiologist": frozenset({"hospital.view", "study.read", "dicom.read", "report.read", "transfer.manage"}),
     "integrator": frozenset({

@@ -72,6 +72,15 @@ def duplicate_policy_set(*, policy: str, actor: Actor) -> None:
         )  # fmt: skip
 
 
+def us_core_set(*, is_on: bool, actor: Actor) -> None:
+    """Say whether the FHIR resources of the hospital in scope name US Core's profiles."""
+    tenant_id = tenant_id_current()
+    if Tenant.objects.filter(id=tenant_id).exclude(has_us_core=is_on).update(has_us_core=is_on):
+        audit_record(
+            actor=actor, action="hospital.us_core", object_type="Hospital", object_id=str(tenant_id), detail={"is_on": int(is_on)},
+        )  # fmt: skip
+
+
 def authority_trust(*, tenant_id: int, fingerprint: str, certificate: str) -> None:
     """Let the TLS listener trust this authority of a hospital. `certificate` is PEM."""
     Authority.objects.create(tenant_id=tenant_id, fingerprint=fingerprint, certificate=certificate)

@@ -2,7 +2,7 @@
 
 from ai.contract import Algorithm
 from fhirapi.resources.labels import AiLabel
-from fhirapi.resources.parts import OURS, Json, id_of, text_of
+from fhirapi.resources.parts import DCM, OURS, Json, coding, concept, id_of, text_of
 
 
 def device_id(*, algorithm: Algorithm) -> str:
@@ -21,5 +21,9 @@ def to_fhir(*, algorithm: Algorithm, label: AiLabel) -> Json:
         "deviceName": [{"name": name, "type": "model-name"}],
         "type": {"text": "Image analysis algorithm"},
         "version": [{"value": version}],
+        "property": [
+            {"type": concept(coding(DCM, code, display)), "valueCode": [{"text": text}]}
+            for code, display, text in (("111001", "Algorithm Name", name), ("111003", "Algorithm Version", version))
+        ],
         "note": [{"text": "Software that analyses images. Not a medical device."}],
     }

@@ -27,7 +27,7 @@ CODES = {("CT", "CHEST"): ("24627-2", "CT Chest"), ("CT", "HEAD"): ("24725-4", "
 XHTML = "http://www.w3.org/1999/xhtml"
 
 
-def to_fhir(*, report: ReportRow, label: AiLabel, started: str, observations: list[Json]) -> Json:
+def to_fhir(*, report: ReportRow, label: AiLabel, started: str, observations: list[Json], based_on: list[Json]) -> Json:
     algorithm = report.content.algorithm
     conclusion = conclusion_of(report=report, label=label)
     return filled({
@@ -36,6 +36,7 @@ def to_fhir(*, report: ReportRow, label: AiLabel, started: str, observations: li
         "meta": label.meta,
         "text": {"status": "generated", "div": _narrative(report, label, observations)},
         "identifier": [urn_identifier(report.uuid)],
+        "basedOn": based_on,
         "status": report.status,
         "category": CATEGORIES,
         "code": concept(coding(LOINC, *_code(report.study)), text=f"AI result: {text_of(algorithm.name)}"),

@@ -1,12 +1,15 @@
 """imaging.Study with series and instances -> ImagingStudy, after R4's own DICOM mapping and research/fhir.md section 7."""
 
+from collections.abc import Sequence
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from fhirapi.resources import endpoint
 from fhirapi.resources.parts import (
     AIAST,
     DCM,
     HL7,
+    LOINC,
     SCT,
     TERMINOLOGY,
     URI,
@@ -21,6 +24,7 @@ from fhirapi.resources.parts import (
     text_of,
 )
 from fhirapi.sources import SeriesRow, StudyRow
+from fhirapi.validation.primitives import is_primitive
 
 ABSENT_MODALITY = {"extension": [{"url": f"{HL7}/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}
 # BodyPartExamined -> SNOMED CT where PS3.16 Annex L has one and pydicom 3.0.2 agrees; the rest keeps its own word.
@@ -45,20 +49,30 @@ BODY_SITES = {
 SIDES = {"R": ("24028007", "Right"), "L": ("7771000", "Left"), "B": ("51440002", "Right and left")}
 
 
-def to_fhir(*, study: StudyRow, hospital: UUID, zone: ZoneInfo) -> Json:
+# CodingSchemeDesignator -> FHIR system (PS3.16 table 8-1); a code of any other scheme is told by its meaning alone.
+SCHEMES = {"LN": LOINC, "SCT": SCT, "DCM": DCM, "RADLEX": "http://radlex.org", "RPID": "http://radlex.org"}
+PROCEDURE_CODE, REQUESTED_CODE, REASON, REASON_CODE = "00081032", "00321064", "00401002", "0040100A"
+CODE_VALUE, SCHEME, MEANING = "00080100", "00080102", "00080104"
+
+
+def to_fhir(*, study: StudyRow, hospital: UUID, zone: ZoneInfo, based_on: Sequence[Json] = ()) -> Json:
     modalities = sorted({text_of(series.modality) for series in study.series} - {""})
     return filled({
         "resourceType": "ImagingStudy",
         "id": str(study.uuid),
         "meta": {"security": [AIAST]} if study.is_from_ai else {},
         "identifier": _identifiers(study, hospital),
-        "status": "available" if study.is_complete else "registered",
+        "status": _status(study),
         "modality": [coding(DCM, modality) for modality in modalities],
         "subject": reference("Patient", study.patient.uuid),
         "started": started_of(study=study, zone=zone),
+        "basedOn": list(based_on),
         "referrer": _referrer(study),
+        "endpoint": endpoint.references(hospital=hospital),
         "numberOfSeries": len(study.series),
         "numberOfInstances": sum(len(series.instances) for series in study.series),
+        "procedureCode": _procedure(study),
+        "reasonCode": _reason(study),
         "description": text_of(study.description),
         "series": [_series(series) for series in study.series],
     })  # fmt: skip
@@ -79,14 +93,58 @@ def _identifiers(study: StudyRow, hospital: UUID) -> list[Json]:
             "value": f"urn:oid:{study.study_uid}",
         }
     ]
-    if accession := text_of(study.accession_number):
-        issuer = text_of(study.accession_issuer)
-        found.append({
-            "type": concept(coding(f"{TERMINOLOGY}/v2-0203", "ACSN", "Accession ID")),
-            "system": number_space(hospital=hospital, kind="accession", issuer=issuer),
-            "value": accession,
-        })  # fmt: skip
+    if accession := accession_of(study=study, hospital=hospital):
+        found.append(accession)
     return found
+
+
+def accession_of(*, study: StudyRow, hospital: UUID) -> Json:
+    """The accession number as an identifier; the matched order says who gave it where the images do not."""
+    value = text_of(study.accession_number)
+    if not value:
+        return {}
+    return {
+        "type": concept(coding(f"{TERMINOLOGY}/v2-0203", "ACSN", "Accession ID")),
+        "system": number_space(
+            hospital=hospital,
+            kind="accession",
+            issuer=text_of(study.accession_issuer or (study.order.issuer if study.order else "")),
+        ),
+        "value": value,
+    }
+
+
+def _status(study: StudyRow) -> str:
+    """Registered while images arrive; withdrawn once what had come was taken out again (imagingstudy-status)."""
+    if study.is_emptied:
+        return "entered-in-error"
+    return "available" if study.is_complete else "registered"
+
+
+def _procedure(study: StudyRow) -> list[Json]:
+    """What was done, by the images; what was asked for, by the order, where they do not say it."""
+    found = _codes(study.extra.get(PROCEDURE_CODE, ()))
+    if found or not study.order:
+        return found
+    text = text_of(study.order.description)
+    return _codes(study.order.extra.get(REQUESTED_CODE, ())) or ([{"text": text}] if text else [])
+
+
+def _reason(study: StudyRow) -> list[Json]:
+    if not study.order:
+        return []
+    text = text_of(str(study.order.extra.get(REASON, "")))
+    return _codes(study.order.extra.get(REASON_CODE, ())) or ([{"text": text}] if text else [])
+
+
+def _codes(items: Sequence[Json]) -> list[Json]:
+    found = []
+    for item in items:
+        code, meaning = (text_of(item.get(name, "")) for name in (CODE_VALUE, MEANING))
+        system = SCHEMES.get(item.get(SCHEME, "").strip())
+        is_code = system and is_primitive("code", code)
+        found.append(concept(*([coding(system, code, meaning)] if system and is_code else []), text=meaning or code))
+    return [one for one in found if one]
 
 
 def _referrer(study: StudyRow) -> Json:

@@ -26,26 +26,29 @@ from fhirapi.store import instant
 IMAGING = concept(coding(f"{TERMINOLOGY}/observation-category", "imaging", "Imaging"))
 ANALYSIS = coding(f"{OURS}/CodeSystem/hub", "image-analysis", "Image analysis by an algorithm")
 NOT_PERFORMED = coding(f"{TERMINOLOGY}/data-absent-reason", "not-performed", "Not Performed")
+ONE_IMAGE = concept(coding(f"{OURS}/CodeSystem/hub", "sop-instance-uid", "SOP Instance UID"), text="SOP Instance UID")
 SERIES_UID = concept(coding(DCM, "112002", "Series Instance UID"), text="Series Instance UID")
 
 
-def to_fhir(*, report: ReportRow, label: AiLabel, started: str) -> list[Json]:
+def to_fhir(*, report: ReportRow, label: AiLabel, started: str, based_on: list[Json]) -> list[Json]:
     """All Observations of a report, in the order of its measurements."""
     content = report.content
     if content.not_analysable:
-        return [_observation(report, label, started, "not-analysable", _absence(report, content.not_analysable))]
-    return [
-        _observation(report, label, started, f"measurement/{position}", _value(measurement))
-        for position, measurement in enumerate(content.measurements)
-    ]
+        said = {"not-analysable": _absence(report, content.not_analysable)}
+    else:
+        said = {f"measurement/{place}": _value(measurement) for place, measurement in enumerate(content.measurements)}
+    about = {"effectiveDateTime": started, "basedOn": based_on}
+    return [_observation(report, label, name, about | one) for name, one in said.items()]
 
 
-def _observation(report: ReportRow, label: AiLabel, started: str, name: str, said: Json) -> Json:
+def _observation(report: ReportRow, label: AiLabel, name: str, said: Json) -> Json:
     content, fhir_id = report.content, id_of(report.uuid, name)
     study = reference("ImagingStudy", report.study.uuid)
     components = said.pop("component", [])
     if content.series_uid:
         components = [*components, {"code": SERIES_UID, "valueString": content.series_uid}]
+    if len(content.sop_uids) == 1:  # of several, the Provenance says how many, and the hash of their pixels
+        components = [*components, {"code": ONE_IMAGE, "valueString": content.sop_uids[0]}]
     return filled({
         "resourceType": "Observation",
         "id": fhir_id,
@@ -55,7 +58,6 @@ def _observation(report: ReportRow, label: AiLabel, started: str, name: str, sai
         "status": report.status,  # a report's states are Observation's as well, and they move together
         "category": [IMAGING],
         "subject": reference("Patient", report.study.patient.uuid),
-        "effectiveDateTime": started,
         "issued": instant(report.issued_at),
         "performer": [reference("Organization", organization_id(name=content.algorithm.manufacturer))],
         "device": reference("Device", device_id(algorithm=content.algorithm)),

@@ -11,9 +11,12 @@ PROFILES = Issue(
 )
 
 
-def validate_operation(*, resource: Any, mode: str = "") -> dict[str, Any]:
-    """The outcome for a resource, or for Parameters that hold `resource`, `mode` and `profile`. The caller answers 200."""
-    issues: list[Issue] = []
+def validate_operation(*, resource: Any, mode: str = "", rtype: str = "", has_profile: bool = False) -> dict[str, Any]:
+    """The outcome for a resource, or for Parameters that hold `resource`, `mode` and `profile`. The caller answers 200.
+
+    `rtype` is the type of the address, `has_profile` says that the address named a profile.
+    """
+    issues: list[Issue] = [PROFILES] if has_profile else []
     if isinstance(resource, dict) and resource.get("resourceType") == "Parameters":
         found = _parameters(resource)
         if "resource" in found or {"mode", "profile"} & found.keys():
@@ -25,6 +28,8 @@ def validate_operation(*, resource: Any, mode: str = "") -> dict[str, Any]:
             Issue(severity="error", code="code-invalid", diagnostics="mode is none of create, update, delete, profile")
         )
     issues += _needs(resource, mode)
+    if rtype and isinstance(resource, dict) and resource.get("resourceType", rtype) != rtype:
+        issues.append(Issue(severity="error", code="invalid", diagnostics="The resource is not of the type of the address"))
     if resource is not None:
         issues += resource_validate(resource=resource)
     issues.sort(key=lambda issue: not issue.is_error)

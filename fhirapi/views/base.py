@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from fhirapi.interactions import GUARDED
 from fhirapi.jsontext import json_dump, json_load
 from fhirapi.outcomes import ISSUES, FhirError, outcome, outcome_response
 from fhirapi.registry import TYPES
@@ -24,6 +25,7 @@ from fhirapi.views.formats import FHIR_JSON, FHIR_XML, JSON_TYPES, XML_TYPES
 from fhirapi.xmlformat import xml_write
 from journal.wall.scope import is_in_scope, tenant_scope
 from tenants.doors import HospitalAPIView
+from tenants.permissions import is_allowed
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -149,6 +151,14 @@ class FhirView(FhirErrors, HospitalAPIView):
 
     # HEAD reads as well: a method that is not listed would need no capability.
     capabilities = {"GET": "fhir.read", "HEAD": "fhir.read", "POST": "fhir.read"}
+    hidden: frozenset[str]  # types that this caller may not see
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if guard := GUARDED.get(kwargs.get("rtype", "")):
+            self.capabilities = {m: guard if own == "fhir.read" else own for m, own in self.capabilities.items()}
+        super().initial(request, *args, **kwargs)
+        holder: Any = request.auth
+        self.hidden = frozenset(name for name, guard in GUARDED.items() if not is_allowed(role=holder.role, capability=guard))
 
 
 class WritingView(FhirView):

@@ -59,8 +59,9 @@ class HistoryView(FhirView):
     def query(self, rtype: str, fhir_id: str, kept: list[tuple[str, str]], salt: str, cursor: str) -> HistoryQuery:
         values = dict(kept)
         since, within = values.get("_since"), values.get("_at")
+        shown = tuple(name for name in TYPES if name not in self.hidden)
         return HistoryQuery(
-            rtypes=(rtype,) if rtype else tuple(TYPES), fhir_id=fhir_id, count=_count(values.get("_count", "")),
+            rtypes=(rtype,) if rtype else shown, fhir_id=fhir_id, count=_count(values.get("_count", "")),
             since=date_range(text=since, zone=lambda: hospital_read().zone)[0] if since else None,
             within=date_range(text=within, zone=lambda: hospital_read().zone) if within else None,
             after=_cursor_read(cursor, salt) if cursor else None,

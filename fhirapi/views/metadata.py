@@ -8,7 +8,8 @@ from rest_framework.response import Response
 from fhirapi.capability import capability_statement
 from fhirapi.openapi import openapi_document
 from fhirapi.outcomes import FhirError
-from fhirapi.sources import hospital_id
+from fhirapi.sources import has_us_core, hospital_id
+from fhirapi.uscore import SUPPORTED
 from fhirapi.views.base import FhirErrors, base_url
 from fhirapi.views.formats import FORMAT_NAMES, SERVED
 
@@ -22,7 +23,9 @@ class MetadataView(FhirErrors):
     def get(self, request: Request, slug: str) -> Response:
         if hospital_id(slug=slug) is None:
             raise FhirError(404)
-        return Response(orjson.dumps(capability_statement(base=base_url(request, slug), formats=FORMAT_NAMES)))
+        profiles = SUPPORTED if has_us_core(slug=slug) else {}
+        statement = capability_statement(base=base_url(request, slug), formats=FORMAT_NAMES, profiles=profiles)
+        return Response(orjson.dumps(statement))
 
 
 class OpenApiView(FhirErrors):

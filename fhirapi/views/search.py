@@ -34,7 +34,7 @@ class SearchAnswer(FhirView):
         self._zone: ZoneInfo | None = None
         parsed = query_parse(
             tenant_id=self.tenant_id, rtype=rtype, pairs=pairs, base=base, zone=self.zone, is_strict=_is_strict(request),
-            patient=patient,
+            patient=patient, hidden=self.hidden,
         )  # fmt: skip
         page = resource_search(query=parsed.query)
         audit_record(actor=self.actor, action="fhir.search", object_type=rtype or "-", object_id="-")

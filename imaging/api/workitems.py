@@ -19,7 +19,7 @@ class WorkItemSerializer(serializers.Serializer[Any]):
     """Something a person must decide."""
 
     id = serializers.CharField()
-    kind = serializers.CharField(help_text="duplicate, duplicate-replaced, duplicate-refused, patient-conflict, damaged ...")
+    kind = serializers.CharField(help_text="duplicate, duplicate-replaced, patient-conflict, patient-differs, damaged ...")
     reason = serializers.CharField()
     study = serializers.UUIDField(allow_null=True)
     created_at = serializers.DateTimeField()

@@ -14,7 +14,7 @@ from tenants.doors import HospitalRequest, hospital_page
 from tenants.models import DuplicatePolicy
 from tenants.permissions import is_allowed
 from tenants.selectors import called_aes
-from tenants.services import duplicate_policy_set
+from tenants.services import duplicate_policy_set, us_core_set
 
 OUTCOMES = {"open": "wait", "released": "ok", "aborted": "bad", "lost": "bad", "refused": "bad"}
 
@@ -34,6 +34,7 @@ def hospital(request: HospitalRequest) -> HttpResponse:
             ],
         }  # fmt: skip
     context["may_store"] = is_allowed(role=request.role, capability="storage.manage")
+    context["may_fhir"] = is_allowed(role=request.role, capability="fhir.manage")
     context["policies"] = DuplicatePolicy.choices
     return render(request, "portal/hospital.html", context)
 
@@ -48,4 +49,13 @@ def duplicate_policy(request: HospitalRequest) -> HttpResponse:
         messages.error(request, _("Nothing was changed: choose one of the three."))
     else:
         messages.success(request, _("Saved. It holds for what arrives from now on."))
+    return redirect("hospital", slug=request.tenant.slug)
+
+
+@require_POST
+@hospital_page("fhir.manage")
+def us_core(request: HospitalRequest) -> HttpResponse:
+    """Let FHIR resources name US Core's profiles, or not."""
+    us_core_set(is_on=request.POST.get("us_core") == "on", actor=request.actor)
+    messages.success(request, _("Saved. It holds for what is written from now on."))
     return redirect("hospital", slug=request.tenant.slug)

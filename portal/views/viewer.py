@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from imaging.selectors import study_by_uuid
+from imaging.selectors import study_by_uid, study_by_uuid
 from journal.audit import audit_record
 from portal.ohif import POLICY, ROOT, ohif_installed
 from tenants.doors import HospitalRequest, hospital_page
@@ -26,6 +26,18 @@ def study_viewer(request: HospitalRequest, uuid: UUID) -> HttpResponse:
         return render(request, "portal/viewer_missing.html", {"study": found})
     page = reverse("viewer", args=[request.tenant.slug, "viewer"])
     return redirect(f"{page}?{urlencode({'StudyInstanceUIDs': found.study_uid})}")
+
+
+@hospital_page("study.read")
+def invoke_display(request: HospitalRequest) -> HttpResponse:
+    """Invoke Image Display (IHE RAD-106): `requestType=STUDY&studyUID=...`, as FHIR Endpoints of type ihe-iid are called."""
+    uid = request.GET.get("studyUID", "")
+    if not uid or request.GET.get("requestType", "STUDY") != "STUDY":
+        return redirect("worklist", slug=request.tenant.slug)
+    found = study_by_uid(study_uid=uid)
+    if found is None:
+        raise Http404
+    return redirect("study-viewer", slug=request.tenant.slug, uuid=found.uuid)
 
 
 @hospital_page("study.read", is_scoped=False)

@@ -325,7 +325,7 @@ CASES = {
 
 
 @pytest.fixture
-def filled(mercy: Hospital, unchecked: None) -> Fhir:
+def filled(mercy: Hospital) -> Fhir:
     with mercy.scope():
         resources_put(resources=WORLD)
     return Fhir(mercy)

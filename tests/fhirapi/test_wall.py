@@ -99,7 +99,7 @@ REACHING = {
 }  # search -> what the other hospital finds
 
 
-def test_no_condition_reaches_over_the_wall(mercy, olaf, fhir: Fhir, olafs: Fhir, unchecked: None) -> None:
+def test_no_condition_reaches_over_the_wall(mercy, olaf, fhir: Fhir, olafs: Fhir) -> None:
     """ "tenant crossing on include, chain, `_has`, `_list`: 404 or nothing", even where one's own resources name the other's ids."""
     entry = [{"item": {"reference": "Patient/po"}}]
     watched = {"resourceType": "List", "id": "lo", "status": "current", "mode": "working", "entry": entry}

@@ -315,3 +315,15 @@ def test_the_command_takes_json(mercy, stdin) -> None:
             call_command("order_upsert", hospital=mercy.slug, json=True)
         assert "SECRET" not in str(refused.value)
     assert counted(mercy, Order) == 2
+
+
+def test_studies_say_what_their_order_says_now(mercy) -> None:
+    """Whoever projects a study hears when its order came, and when it says something else."""
+    study = arrive(mercy, AccessionNumber="A1", PatientID="P1", PatientName="DOE^JANE", PatientBirthDate="19600102")
+    before = counted(mercy, OutboxEvent, name="study.changed")
+    upsert(mercy)
+    assert again(mercy, study).order_id is not None
+    assert counted(mercy, OutboxEvent, name="study.changed") == before + 1
+    upsert(mercy, description="CT of the chest")
+    again(mercy, study)
+    assert counted(mercy, OutboxEvent, name="study.changed") == before + 2

@@ -113,3 +113,18 @@ def test_every_page_renders_for_every_role_that_may(client, mercy, study) -> Non
         client.logout()
         answer = signed_in(client, mercy, role).get(reverse("hospital", args=[mercy.slug]))
         assert {item.label for item in answer.context["nav"]} == pages
+
+
+def test_the_hospitals_page_switches_us_core(client, mercy) -> None:
+    """An administrator's setting on the hospital's page; a radiologist has no such form and no such right."""
+    mercy.member("admin")
+    client.post("/accounts/login/", {"login": f"admin@{mercy.slug}.example", "password": PASSWORD})
+    page, door = f"/t/{mercy.slug}/", f"/t/{mercy.slug}/us-core"
+    assert b'name="us_core"' in client.get(page).content
+    assert client.post(door, {"us_core": "on"}).status_code == 302
+    mercy.tenant.refresh_from_db()
+    assert mercy.tenant.has_us_core is True
+    assert b"checked" in client.get(page).content
+    client.post(door)
+    mercy.tenant.refresh_from_db()
+    assert mercy.tenant.has_us_core is False

@@ -160,3 +160,12 @@ def test_without_npm_it_says_one_line(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     with pytest.raises(ViewerError, match="npm is not here"):
         ohif_install(folder=tmp_path / "viewer")
+
+
+def test_invoke_image_display(reader, mercy, study) -> None:
+    """IHE RAD-106: what FHIR Endpoints of type ihe-iid lead to. A study is named by its UID; nobody's is 404."""
+    door = f"/t/{mercy.slug}/iid"
+    answer = reader.get(door, {"requestType": "STUDY", "studyUID": study.study_uid})
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"/t/{mercy.slug}/studies/{study.uuid}/viewer")
+    assert reader.get(door, {"requestType": "STUDY", "studyUID": "1.2.3"}).status_code == 404
+    assert reader.get(door).headers["Location"] == f"/t/{mercy.slug}/worklist"

@@ -1,0 +1,84 @@
+"""A Patient has two masters (DESIGN section 2): where an EHR's words differ from DICOM's, somebody must look. One work item a person."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import orjson
+from django.utils import timezone
+
+from fhirapi.index_values import normalized
+from fhirapi.registry import TYPES
+from fhirapi.resources import patient
+from fhirapi.resources.parts import Json
+from fhirapi.sources import PatientRow, hospital_read, patients_by_uuid
+from fhirapi.store import rows_read
+from imaging.models import WorkItem
+
+KIND = "patient-differs"
+WORDS = {"name": "the name", "birthDate": "the birth date", "gender": "the sex"}
+
+
+def differences_note(*, people: Sequence[PatientRow], hospital: UUID) -> None:
+    """Compare these people, whom REST has written, with what their images say. Constant statements, none for nobody."""
+    if not people:
+        return
+    number = TYPES["Patient"].number
+    rows = rows_read(keys=[(number, str(one.uuid)) for one in people], is_content_wanted=True)
+    told = {fhir_id: orjson.loads(row.content) for (_, fhir_id), row in rows.items()}
+    items = [
+        WorkItem(kind=KIND, reason=reason, patient_id=one.id, unique_on=f"patient-{one.id}", created_at=timezone.now())
+        for one in people
+        if (reason := _reason(told.get(str(one.uuid), {}), patient.to_fhir(patient=one, hospital=hospital)))
+    ]
+    WorkItem.objects.bulk_create(items, ignore_conflicts=True)
+
+
+def differences_look(*, fhir_ids: Sequence[str]) -> None:
+    """`differences_note` for Patients that a client has just written: those among them whom we know from images."""
+    uuids = [fhir_id for fhir_id in fhir_ids if _is_uuid(fhir_id)]
+    people = patients_by_uuid(uuids=uuids) if uuids else []
+    if people:
+        differences_note(people=people, hospital=hospital_read().uuid)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _reason(told: Json, received: Json) -> str:
+    """In our words, without a value; "" where the two agree or one of them says nothing."""
+    differ = [
+        words for name, words in WORDS.items() if told.get(name) and received.get(name) and IS_OTHER[name](told, received)
+    ]
+    return f"the EHR's record and the images differ: {', '.join(differ)}" if differ else ""
+
+
+def _is_other_name(told: Json, received: Json) -> bool:
+    """Family and first given name, where both have them; one of several names that agrees is agreement."""
+    pairs = [(one, other) for one in told["name"] for other in received["name"]]
+    return not any(
+        _agrees(one.get("family", ""), other.get("family", "")) and _agrees(_given(one), _given(other)) for one, other in pairs
+    )
+
+
+def _given(name: Json) -> str:
+    return str(next(iter(name.get("given", ())), ""))
+
+
+def _agrees(one: str, other: str) -> bool:
+    return not (one and other) or normalized(one) == normalized(other)
+
+
+def _is_other_day(told: Json, received: Json) -> bool:
+    days = sorted((told["birthDate"], received["birthDate"]), key=len)
+    return not days[1].startswith(days[0])
+
+
+def _is_other_gender(told: Json, received: Json) -> bool:
+    return told["gender"] != received["gender"] and "unknown" not in {told["gender"], received["gender"]}
+
+
+IS_OTHER = {"name": _is_other_name, "birthDate": _is_other_day, "gender": _is_other_gender}

@@ -1,0 +1,52 @@
+"""Which ServiceRequest asked for a study: by accession number, and only of the same patient. Never a guess."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import orjson
+from django.db import connection
+
+from fhirapi.hashes import token_hash
+from fhirapi.registry import TYPES
+from fhirapi.resources.imaging_study import accession_of
+from fhirapi.resources.parts import Json, reference
+from fhirapi.sources import StudyRow
+from journal.wall.scope import tenant_id_current
+
+IDENTIFIER = "ServiceRequest.identifier"
+
+
+def orders_named(*, studies: Sequence[StudyRow], hospital: UUID) -> dict[int, list[Json]]:
+    """`basedOn` of each study: the one ServiceRequest here that has its accession number, else the number alone. One statement."""
+    numbers = {study.id: number for study in studies if (number := accession_of(study=study, hospital=hospital))}
+    held = _held({(number["system"], number["value"]) for number in numbers.values()})
+    found: dict[int, list[Json]] = {study.id: [] for study in studies}
+    for study in studies:
+        if study.id in numbers:
+            number = numbers[study.id]
+            ids = held.get((number["system"], number["value"], str(study.patient.uuid)), [])
+            literal = reference("ServiceRequest", ids[0]) if len(ids) == 1 else {}
+            found[study.id] = [literal | {"type": "ServiceRequest", "identifier": number}]
+    return found
+
+
+def _held(numbers: set[tuple[str, str]]) -> dict[tuple[str, str, str], list[str]]:
+    """(system, value, patient) -> ids of ServiceRequests; read again in the text, since two values may share a hash."""
+    if not numbers:
+        return {}
+    tenant_id = tenant_id_current()
+    hashes = [token_hash(tenant_id=tenant_id, key=IDENTIFIER, system=system, code=value) for system, value in sorted(numbers)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT r.fhir_id, r.patient, r.content FROM fhir_posting p JOIN fhir_resource r ON r.rid = p.rid "
+            "WHERE p.tenant_id = %s AND p.hv = ANY(%s) AND r.tenant_id = %s AND r.rtype = %s ORDER BY r.rid",
+            [tenant_id, hashes, tenant_id, TYPES["ServiceRequest"].number],
+        )
+        rows = cursor.fetchall()
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for fhir_id, patient, content in rows:
+        for one in orjson.loads(content).get("identifier", ()):
+            key = (one.get("system", ""), one.get("value", ""), patient or "")
+            if key[:2] in numbers and fhir_id not in found.get(key, ()):
+                found.setdefault(key, []).append(fhir_id)
+    return found
