@@ -16,6 +16,7 @@ from tests.conftest import Hospital
 from tests.fhirapi.conftest import CLIENTS, Fhir, event, report_make, study_make
 from tests.fhirapi.official import official_examples
 from tests.fhirapi.test_accessors import PARAMETERS, UNSEARCHABLE, engine_expression, plain
+from tests.fhirapi.test_audit_events import Auditor, sealed
 from tests.fhirapi.test_projections import everything
 
 pytestmark = pytest.mark.peers
@@ -62,7 +63,9 @@ def walked(hospital: Hospital, fhir: Fhir) -> list[dict[str, Any]]:
         imaging_study_project(event=event("study.completed", hospital, study_id=study.id))
         for report in reports:
             diagnostic_report_project(event=event("report.issued", hospital, report_id=report.id))
-    return everything(fhir)
+    found = everything(fhir)
+    sealed(hospital)
+    return found + [one["resource"] for one in Auditor(hospital).search("AuditEvent")["entry"]]
 
 
 # Where fhir has no list of a code system, or R4 only recommends one (example, preferred and extensible bindings). The reason why an
@@ -70,7 +73,8 @@ def walked(hospital: Hospital, fhir: Fhir) -> list[dict[str, Any]]:
 OPEN = {
     "ImagingStudy.identifier.type", "ImagingStudy.modality", "ImagingStudy.series.modality", "ImagingStudy.series.bodySite",
     "ImagingStudy.series.instance.sopClass", "Observation.code", "Observation.component.code", "Observation.bodySite",
-    "Observation.dataAbsentReason", "DiagnosticReport.code", "DiagnosticReport.category",
+    "Observation.dataAbsentReason", "Task.code", "Endpoint.payloadType", "Endpoint.payloadMimeType", "AuditEvent.subtype",
+    "DiagnosticReport.code", "DiagnosticReport.category",
     *(f"{rtype}.meta.security" for rtype in ("Device", "DiagnosticReport", "Observation", "Provenance")),
 }  # fmt: skip
 
@@ -78,7 +82,7 @@ OPEN = {
 def test_what_a_study_leaves_is_fhir_to_all(mercy: Hospital, fhir: Fhir, node: str) -> None:
     """ "passes @medplum/core validateResource and npm fhir, run once by node in a pass; known false alarms named"."""
     resources = walked(mercy, fhir)
-    assert len({resource["resourceType"] for resource in resources}) == 7
+    assert len({resource["resourceType"] for resource in resources}) == 10
     broken = resources[0] | {"unheard": 1}
     told = judged(node, "validate", [*resources, broken])
     assert {judge for place, judge, severity, _ in told if place == len(resources) and severity in {"error", "fatal", "warning"}} == {

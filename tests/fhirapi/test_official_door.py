@@ -12,9 +12,10 @@ from fhirapi.interactions import is_writable
 from fhirapi.registry import TYPES
 from fhirapi.store import resources_put
 from fhirapi.views.formats import FHIR_XML
-from fhirapi.xmlformat import xml_read
+from fhirapi.xmlformat import xml_read, xml_write
 from tests.conftest import Hospital
 from tests.fhirapi.official import official_examples
+from tests.fhirapi.test_audit_events import Auditor
 from tests.fhirapi.writing import FHIR_JSON, Writer, entry
 
 pytestmark = pytest.mark.database
@@ -82,7 +83,7 @@ def put_back(fhir: Writer, paths: list[str]) -> int:
 
 def test_what_the_hub_writes_comes_back_too(mercy: Hospital) -> None:
     """ "ImagingStudy and AuditEvent through the store's service": as they were put, in JSON and as XML."""
-    fhir = Writer(mercy)
+    fhir = Auditor(mercy)
     sent = [json.loads(text) for text in official_examples().values() if not is_writable(json.loads(text)["resourceType"])]
     sent = [one for one in sent if one["resourceType"] in TYPES]
     assert {one["resourceType"] for one in sent} == {"ImagingStudy", "AuditEvent"}
@@ -90,6 +91,31 @@ def test_what_the_hub_writes_comes_back_too(mercy: Hospital) -> None:
         resources_put(resources=sent)
     for resource in sent:
         path = f"{resource['resourceType']}/{resource['id']}"
-        assert told(fhir.get(path).content.decode()) == told(json.dumps(resource)), path
-        assert told(xml_read(fhir.get(path, accept=FHIR_XML).content)) == told(json.dumps(resource)), path
+        is_same = told(fhir.get(path).content.decode()) == told(json.dumps(resource))
+        assert is_same, path
+        is_same = told(xml_read(fhir.get(path, accept=FHIR_XML).content)) == told(json.dumps(resource))
+        assert is_same, path
         assert fhir.put(path, resource).status_code == 405, path
+
+
+PARAMETERS = """{"resourceType": "Parameters", "id": "p", "parameter": [
+    {"name": "exact", "valueDecimal": 1.00}, {"name": "none", "_valueString": {"extension": [{"url": "http://x.org", "valueCode": "a"}]}},
+    {"name": "parts", "part": [{"name": "r", "resource": {"resourceType": "Patient", "id": "in"}}, {"name": "d", "valueDate": "2026"}]}
+]}"""
+
+
+def test_parameters_are_looked_at(mercy: Hospital) -> None:
+    """ "Parameters (never stored, only an operation's body)": looked at by $validate in JSON and as XML, and not taken."""
+    fhir = Writer(mercy)
+
+    def severities(body: str | bytes, media: str) -> set[str]:
+        answer = fhir.post("Parameters/$validate", body, media=media)
+        assert answer.status_code == 200, answer.content
+        return {issue["severity"] for issue in answer.json()["issue"]}
+
+    assert told(xml_read(xml_write(PARAMETERS))) == told(PARAMETERS)
+    wrong = PARAMETERS.replace('"2026"', '"2026-13"')
+    for media, write in ((FHIR_JSON, str), (FHIR_XML, xml_write)):
+        assert severities(write(PARAMETERS), media) <= {"information", "warning"}
+        assert "error" in severities(write(wrong), media)
+    assert fhir.post("Parameters", PARAMETERS).status_code == 404
