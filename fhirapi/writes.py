@@ -148,7 +148,7 @@ def _write(
 
     def done(change: Change) -> Done:
         row, grave = rows.get(change.key), graves.get(change.key)
-        names = {"rtype": change.rtype, "fhir_id": change.fhir_id}
+        names: dict[str, Any] = {"rtype": change.rtype, "fhir_id": change.fhir_id}
         if change.is_deletion:
             return Done(**names, status=204, action=change.action, version=row.version + 1 if row else 0, last_updated=at)
         if row is None:

@@ -14,6 +14,7 @@ from fhirapi.validation import InvalidResourceError, Issue
 
 FHIR = "http://hl7.org/fhir"
 XHTML = "http://www.w3.org/1999/xhtml"
+VOID = {"br", "col", "hr", "img"}
 XML = "http://www.w3.org/XML/1998/namespace"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 BODY_MAX = 32 * 1024 * 1024
@@ -175,7 +176,11 @@ class _Reader:
         if not self.div_depth:
             self.open.pop()
             return
-        self.div.append(f"</{name.rpartition(' ')[2]}>")
+        local = name.rpartition(" ")[2]
+        if local in VOID and self.div[-1].startswith(f"<{local}"):  # to a browser `<br></br>` is two
+            self.div[-1] = f"{self.div[-1][:-1]}/>"
+        else:
+            self.div.append(f"</{local}>")
         self.div_depth -= 1
         if not self.div_depth:
             if not self.open:

@@ -27,6 +27,15 @@ def media_of(request: Request) -> str:
     return name.strip().lower() or FHIR_JSON
 
 
+def is_chunked(request: Request) -> bool:
+    return bool(request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked")
+
+
+def has_body(request: Request) -> bool:
+    """Is something sent along? What comes in chunks has no length."""
+    return int(request.META.get("CONTENT_LENGTH") or 0) > 0 or is_chunked(request)
+
+
 def body_read(request: Request, *, limit: int) -> bytes:
     """The bytes of the body. Raises FhirError 413 beyond the limit.
 
@@ -35,9 +44,8 @@ def body_read(request: Request, *, limit: int) -> bytes:
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise FhirError(415, "A compressed body is not read here.")
-    is_chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
     # Django reads nothing without a length; the server's own stream ends where the chunks do.
-    source = request.META["wsgi.input"] if is_chunked else request._request
+    source = request.META["wsgi.input"] if is_chunked(request) else request._request
     parts, size, announced = [], 0, int(request.META.get("CONTENT_LENGTH") or 0)
     while part := source.read(CHUNK):
         size += len(part)

@@ -20,7 +20,7 @@ from fhirapi.registry import COUNT_MAX, TYPES
 from fhirapi.search import Page
 from fhirapi.sources import hospital_read
 from fhirapi.views.base import FhirView, base_url
-from fhirapi.views.bodies import preference, tree_read
+from fhirapi.views.bodies import has_body, preference, tree_read
 from fhirapi.views.operations import found
 from journal.audit import audit_record
 
@@ -37,8 +37,7 @@ class EverythingView(FhirView):
         return self.answer(request, slug, patient, pairs)
 
     def post(self, request: Request, slug: str, patient: str) -> Response:
-        has_body = int(request.META.get("CONTENT_LENGTH") or 0) > 0
-        return self.answer(request, slug, patient, parameter_pairs(tree_read(request)) if has_body else [])
+        return self.answer(request, slug, patient, parameter_pairs(tree_read(request)) if has_body(request) else [])
 
     def answer(self, request: Request, slug: str, patient: str, pairs: Pairs) -> Response:
         found("Patient", patient)

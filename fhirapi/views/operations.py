@@ -17,7 +17,7 @@ from fhirapi.store import Document, instant, resource_read
 from fhirapi.validation import ID, InvalidResourceError, resource_validate
 from fhirapi.validation.operation import validate_operation
 from fhirapi.views.base import FhirView, WritingView, base_url, type_check
-from fhirapi.views.bodies import if_match, tree_read
+from fhirapi.views.bodies import has_body, if_match, tree_read
 from fhirapi.views.write import writable_check
 from journal.audit import audit_record
 
@@ -33,7 +33,7 @@ class ValidateView(FhirView):
     def post(self, request: Request, slug: str, rtype: str, fhir_id: str = "") -> Response:
         if rtype != "Parameters":  # which is an operation's body and never stored, but may be looked at
             type_check(rtype)
-        if int(request.META.get("CONTENT_LENGTH") or 0) == 0 and fhir_id:
+        if fhir_id and not has_body(request):
             return self.answer(request, rtype, self.stored(rtype, fhir_id))
         try:
             tree = tree_read(request)

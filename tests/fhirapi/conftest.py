@@ -1,9 +1,11 @@
 """Small factories for DICOM and AI rows, and a client that speaks FHIR to one hospital."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,10 @@ from imaging.models import Instance, Patient, Series, Study
 from journal.types import Event
 from journal.wall.ids import id_new
 from tests.conftest import Hospital
+from tests.orthanc import need_program
 from tests.web import Web, web_run
 
+CLIENTS = Path(__file__).parent.parent / "clients"
 SCT = "http://snomed.info/sct"
 LOCAL = "https://medicalcloudaihub.com/fhir/CodeSystem/quantify"
 LUNG = Coding(system=SCT, code="39607008", display="Lung structure")
@@ -36,6 +40,15 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     with web_run(tmp_path_factory.mktemp("web"), MEDHUB_FHIR_RESOURCE_BYTES="100000") as found:
         yield found
         assert found.faults() == []
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node with the clients of tests/clients; one named skip where they are missing, a failure under REQUIRE_PEERS=1."""
+    program = need_program("node")
+    if not (CLIENTS / "node_modules").is_dir():
+        (pytest.fail if os.environ.get("REQUIRE_PEERS") == "1" else pytest.skip)("needs the clients of npm: make clients")
+    return program
 
 
 def uid_new() -> str:

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,12 +18,11 @@ from fhirpy import AsyncFHIRClient, SyncFHIRClient
 from fhirpy.base.exceptions import MultipleResourcesFound, OperationOutcome, ResourceNotFound
 
 from tests.conftest import Hospital
+from tests.fhirapi.conftest import CLIENTS
 from tests.fhirapi.writing import entry, observation, patient
-from tests.orthanc import need_program
 from tests.web import Web
 
 pytestmark = [pytest.mark.stack, pytest.mark.peers, pytest.mark.xdist_group("fhir-web")]
-FOLDER = Path(__file__).parent.parent / "clients"
 URN = "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"
 
 
@@ -152,18 +149,9 @@ def test_fhirpy_many_at_once(place: Place) -> None:
     assert sorted(is_made for _, is_made in answers) == [False] * 15 + [True]
 
 
-@pytest.fixture(scope="module")
-def node() -> str:
-    """Node with the clients of tests/clients; one named skip where they are missing, a failure under REQUIRE_PEERS=1."""
-    program = need_program("node")
-    if not (FOLDER / "node_modules").is_dir():
-        (pytest.fail if os.environ.get("REQUIRE_PEERS") == "1" else pytest.skip)("needs the clients of npm: make clients")
-    return program
-
-
 @pytest.mark.parametrize("name", ["kit", "medplum"])
 def test_clients_of_npm(node: str, place: Place, name: str) -> None:
     """ "fhir-kit-client 2.0.3, @medplum/core 4.5.2": each runs its story, whose assertions are in the script."""
     told = json.dumps(vars(place))
-    done = subprocess.run([node, f"{name}.mjs", told], cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([node, f"{name}.mjs", told], cwd=CLIENTS, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -71,11 +71,11 @@ def test_a_narrative_with_a_prefix_is_written_anew() -> None:
     """FHIR R4 2.6.1: a prefix may be declared anywhere above; in JSON the div stands alone."""
     body = (
         f'<f:Patient xmlns:f="{FHIR}" xmlns:h="http://www.w3.org/1999/xhtml"><f:text><f:status value="generated"/>'
-        '<h:div xml:lang="en">a <h:b title="&quot;&amp;">&lt;b&gt;</h:b>\n"c"</h:div></f:text></f:Patient>'
+        '<h:div xml:lang="en">a <h:b title="&quot;&amp;">&lt;b&gt;</h:b>\n"c"<h:br/><h:p></h:p></h:div></f:text></f:Patient>'
     )
     resource = json.loads(xml_read(body.encode()))
     assert resource["text"]["div"] == (
-        '<div xmlns="http://www.w3.org/1999/xhtml" xml:lang="en">a <b title="&quot;&amp;">&lt;b&gt;</b>\n"c"</div>'
+        '<div xmlns="http://www.w3.org/1999/xhtml" xml:lang="en">a <b title="&quot;&amp;">&lt;b&gt;</b>\n"c"<br/><p></p></div>'
     )
     assert resource_validate(resource=resource) == []
 
