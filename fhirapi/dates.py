@@ -1,7 +1,7 @@
 """Date search values as half-open ranges (FHIR R4 3.1.1.4.7), and the conditions that their prefixes make of them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,9 +10,9 @@ from django.utils import timezone
 from fhirapi.hashes import branch_number
 from fhirapi.index_values import LOCAL
 from fhirapi.outcomes import FhirError
-from fhirapi.periods import NO_DATE, NO_END
+from fhirapi.periods import NO_DATE, NO_END, SHORT
 from fhirapi.registry import PREFIXES
-from fhirapi.search_terms import Rows, Sql
+from fhirapi.search_terms import Between, Dates, Sql, Term
 
 Zone = Callable[[], ZoneInfo]  # asked only when a value names no offset of its own
 Condition = tuple[str, tuple[datetime, ...]]
@@ -58,13 +58,22 @@ def updated_condition(*, value: str, zone: Zone) -> Condition:
     return CONDITIONS[prefix], bounds.get(prefix, (low,))
 
 
-def date_rows(*, keys: Sequence[str], values: Sequence[str], zone: Zone) -> Rows:
+BOUNDED_BELOW, BOUNDED_ABOVE = {"eq", "ge", "gt", "sa", "ap"}, {"eq", "le", "lt", "eb", "ap"}
+ZONES = timedelta(hours=26)  # between the two clocks that are farthest apart
+
+
+def date_rows(*, keys: Sequence[str], values: Sequence[str], zone: Zone) -> Dates:
     """A date parameter over its branches, whether their values have an offset or are days of the hospital."""
-    options = []
+    options: list[Sql] = []
+    lows: list[datetime] = []
+    highs: list[datetime] = []
     for value in values:
         prefix, text = _prefix_split(value)
         ends = date_range(text=text, zone=zone)
-        there = tuple(moment.astimezone(zone()).replace(tzinfo=UTC) for moment in ends)
+        there = tuple(_local(moment, zone()) for moment in ends)
+        outer = _widened(*ends) if prefix == "ap" else ends
+        lows += [outer[0]] if prefix in BOUNDED_BELOW else []
+        highs += [outer[1]] if prefix in BOUNDED_ABOVE else []
         for end, (low, high) in (("", ends), (LOCAL, there)):
             named = dict(zip("ab", _widened(low, high) if prefix == "ap" else (low, high), strict=True))
             options += [
@@ -72,7 +81,33 @@ def date_rows(*, keys: Sequence[str], values: Sequence[str], zone: Zone) -> Rows
                 for condition, letters in ROW_CONDITIONS[prefix]
                 for key in keys
             ]
-    return Rows("fhir_date", tuple(options))
+    return Dates(
+        "fhir_date", tuple(options), keys=tuple(keys),
+        low=min(lows) if len(lows) == len(values) else None, high=max(highs) if len(highs) == len(values) else None,
+    )  # fmt: skip
+
+
+def dates_between(terms: Sequence[Term]) -> Iterator[Between]:
+    """For each parameter that several terms bound on both sides, where to start."""
+    of_key: dict[str, list[Dates]] = {}
+    for term in terms:
+        if isinstance(term, Dates) and len(term.keys) == 1:
+            of_key.setdefault(term.keys[0], []).append(term)
+    for key, found in of_key.items():
+        low = max((term.low for term in found if term.low), default=None)
+        high = min((term.high for term in found if term.high), default=None)
+        if len(found) > 1 and low and high:
+            numbers = (branch_number(key), branch_number(key + LOCAL))
+            margin = SHORT + ZONES
+            yield Between(key, numbers, max(low, NO_DATE + margin) - margin, min(high, NO_END - margin) + margin)
+
+
+def _local(moment: datetime, zone: ZoneInfo) -> datetime:
+    """What the hospital's clock showed, in UTC's place."""
+    try:
+        return moment.astimezone(zone).replace(tzinfo=UTC)
+    except OverflowError:  # at the calendar's ends
+        return NO_DATE if moment.year == 1 else NO_END
 
 
 def _prefix_split(value: str) -> tuple[str, str]:

@@ -63,3 +63,8 @@ def present_hash(*, tenant_id: int, key: str) -> int:
 def pair_hash(*, tenant_id: int, key: str, first: int, second: int) -> int:
     """Two tokens of one component: composites of tokens (FHIR R4 3.1.1.4.15)."""
     return noted_hash(tenant_id, key, "pair", first, second)
+
+
+def spread_hash(*, tenant_id: int, key: str) -> int:
+    """Says that a resource's dates there are several, or one of more than two days: no two bounds on a first moment hold it."""
+    return posted_hash(tenant_id, key, "spread")

@@ -36,9 +36,12 @@ def resource_index(*, tenant_id: int, resource: dict[str, Any]) -> Indexed:
     from_type = TYPES[resource["resourceType"]]
     gathered = Gathered(tenant_id)
     makers = _makers(from_type.name)
-    for number, value in ACCESSORS[from_type.name](resource):
-        if value is not None:
+    before = None
+    for found in ACCESSORS[from_type.name](resource):
+        number, value = found
+        if value is not None and found != before:  # the images of a series have one class
             leaf, make = makers[number]
+            before = found
             gathered.tokens.add(present_hash(tenant_id=tenant_id, key=leaf.key))
             make(gathered, leaf, value)
     return Indexed(

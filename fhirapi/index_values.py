@@ -9,9 +9,13 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
-from fhirapi.hashes import branch_number, hash64, pair_hash, posted_hash, reference_hash, token_hash, uri_hash
-from fhirapi.periods import value_range
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from fhirapi.hashes import branch_number, hash64, pair_hash, posted_hash, reference_hash, spread_hash, token_hash, uri_hash
+from fhirapi.periods import SHORT, value_range
 from fhirapi.registry import TYPES, Leaf
+from tenants.selectors import tenant_get
 
 DICOM_UID = "urn:dicom:uid"
 URN = "urn:ietf:rfc:3986"
@@ -37,7 +41,9 @@ class Gathered:
 
 Maker = Callable[[Gathered, Leaf, Any], None]
 SPECIAL_VALUES = "http://terminology.hl7.org/CodeSystem/special-values"
+OWN_URL = re.compile(r"https?://([^/\s]+)/t/([^/\s]+)/fhir/r4/(.+)")
 LOCAL_REFERENCE = re.compile(r"([A-Z]\w+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
 ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
 Forms = list[tuple[str | None, str | None]]
@@ -61,7 +67,8 @@ def token_forms(leaf: Leaf, value: Any) -> Forms:
     if leaf.ftype == "Identifier":
         return _forms(value.get("system", ""), value.get("value"))
     if leaf.ftype == "ContactPoint":
-        return _forms(value.get("use", ""), value.get("value"))
+        # R4 says that the use stands before the bar; most clients write the kind there, as R5 has it.
+        return [*_forms(value.get("use", ""), value.get("value")), *_forms(value.get("system", ""), value.get("value"))]
     if leaf.ftype == "boolean":
         return _forms(SPECIAL_VALUES, "true" if value else "false")
     if leaf.system:  # a search for `system|code` is asked as `code` (fhirapi.query_values)
@@ -111,8 +118,22 @@ def _texts(gathered: Gathered, key: str, texts: Iterable[str | None]) -> None:
     gathered.strings |= {(number, normalized(text)[:NORM_MAX], "") for text in texts if text}
 
 
+def _relative(tenant_id: int, text: str) -> str:
+    """A reference by an address of this very hospital, as what it is: one of its own."""
+    if not (found := OWN_URL.fullmatch(text)):
+        return text
+    host, slug, rest = found.groups()
+    is_own = validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS) and slug == _slug(tenant_id)
+    return rest if is_own else text
+
+
+@lru_cache(maxsize=1024)
+def _slug(tenant_id: int) -> str:
+    return str(tenant_get(tenant_id=tenant_id).slug)
+
+
 def _reference(gathered: Gathered, leaf: Leaf, value: Any) -> None:
-    text = value.get("reference", "")
+    text = _relative(gathered.tenant_id, value.get("reference", ""))
     if found := LOCAL_REFERENCE.fullmatch(text):
         rtype, fhir_id = found.groups()
         text = f"{rtype}/{fhir_id}"
@@ -138,9 +159,17 @@ def _uri(gathered: Gathered, leaf: Leaf, value: str) -> None:
 
 
 def _date(gathered: Gathered, leaf: Leaf, value: Any) -> None:
-    if found := value_range(leaf.ftype, value):
+    try:
+        found = value_range(leaf.ftype, value)
+    except ValueError:  # no day of the calendar, though written as one: nobody can ask for it
+        return
+    if found:
         low, high, is_local = found
-        gathered.dates.add((branch_number(leaf.key + LOCAL if is_local else leaf.key), low, high))
+        both = branch_number(leaf.key), branch_number(leaf.key + LOCAL)
+        row = (both[is_local], low, high)
+        if high - low > SHORT or any(one[0] in both and one != row for one in gathered.dates):
+            gathered.tokens.add(spread_hash(tenant_id=gathered.tenant_id, key=leaf.key))
+        gathered.dates.add(row)
 
 
 def _string(gathered: Gathered, leaf: Leaf, value: Any) -> None:
@@ -174,7 +203,7 @@ def _quantity_sides(ftype: str, value: Any) -> tuple[float, float, dict[str, Any
         return float(low.get("value", "-inf")), float(high.get("value", "inf")), low or high
     if ftype == "SampledData":
         origin, factor = value["origin"], float(value.get("factor", 1))
-        numbers = [float(text) for text in value.get("data", "").split() if text not in {"E", "U", "L"}]
+        numbers = [float(text) for text in value.get("data", "").split() if NUMBER.fullmatch(text)]  # E, U and L are none
         if not numbers or "value" not in origin:
             return None
         ends = [float(origin["value"]) + factor * end for end in (min(numbers), max(numbers))]
@@ -191,8 +220,9 @@ def _quantity(gathered: Gathered, leaf: Leaf, value: Any) -> None:
 
 def _position(gathered: Gathered, leaf: Leaf, value: Any) -> None:
     """`near`: latitude and longitude stand where other rows have low and high."""
-    row = (branch_number(leaf.key), float(value["latitude"]), float(value["longitude"]), 0, 0, 0, "{}")
-    gathered.quantities.add(row)
+    latitude, longitude = float(value["latitude"]), float(value["longitude"])
+    if abs(latitude) <= 90 and abs(longitude) <= 180:  # no other place could be measured from
+        gathered.quantities.add((branch_number(leaf.key), latitude, longitude, 0, 0, 0, "{}"))
 
 
 def _component(gathered: Gathered, leaf: Leaf, value: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 NO_DATE = datetime(1, 1, 1, tzinfo=UTC)  # sorts before everything; Python cannot read PostgreSQL's -infinity
 NO_END = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+SHORT = timedelta(days=2)  # a day, whatever the zone it is a day of
 Range = tuple[datetime, datetime, bool]  # first moment, first moment after, whether it is local
 
 

@@ -39,11 +39,21 @@ class Before(Protocol):
     def sort_date(self) -> datetime: ...
 
 
+Part = tuple[str, list[Any]]
+
+
 def index_replace(*, new: Mapping[int, Indexed], old: Mapping[int, Before]) -> None:
     """Make the index say `new` of these resources (rid -> Indexed; an empty Indexed for a deleted one).
 
     `old` holds the current row of each that has one.
     """
+    if statement := index_statement(new=new, old=old):
+        with connection.cursor() as cursor:
+            cursor.execute(*statement)
+
+
+def index_statement(*, new: Mapping[int, Indexed], old: Mapping[int, Before]) -> Part | None:
+    """What `index_replace` runs."""
     parts = _posting_parts(new, old)
     for table, (name, columns) in SIDES.items():
         rows = [(rid, *row) for rid, index in new.items() for row in getattr(index, name)]
@@ -52,13 +62,9 @@ def index_replace(*, new: Mapping[int, Indexed], old: Mapping[int, Before]) -> N
         elif rows:
             parts.append(_insert(table, columns, rows))
     if not parts:
-        return
+        return None
     steps = ", ".join(f"s{number} AS ({text})" for number, (text, _) in enumerate(parts))
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH {steps} SELECT 1", [value for _, values in parts for value in values])
-
-
-Part = tuple[str, list[Any]]
+    return f"WITH {steps} SELECT 1", [value for _, values in parts for value in values]
 
 
 def _posting_parts(new: Mapping[int, Indexed], old: Mapping[int, Before]) -> list[Part]:

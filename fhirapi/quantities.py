@@ -98,5 +98,7 @@ def near_rows(*, numbers: list[int], values: Sequence[list[str]]) -> Rows:
             "cos(radians(%s)) * cos(radians(x.lo)) * power(sin(radians(x.hi - %s) / 2), 2)))) <= %s"
         )
         latitude, longitude = float(parts[0]), float(parts[1])
+        if abs(latitude) > 90 or abs(longitude) > 180:
+            raise FhirError(400, "near is no place on earth.", code="value")
         bound += [EARTH_KM, latitude, latitude, longitude, distance]
     return Rows("fhir_quantity", (Sql(f"x.param = ANY(%s) AND ({' OR '.join(options)})", (numbers, *bound)),))

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
-from django.core import signing
 
-from fhirapi.dates import Zone
+from fhirapi.dates import Zone, dates_between
 from fhirapi.interactions import GUARDED
 from fhirapi.outcomes import FhirError
 from fhirapi.query_options import OPTIONS, Options, option_read
@@ -23,6 +22,7 @@ from fhirapi.search import Query
 from fhirapi.search_form import Form
 from fhirapi.search_sort import Position
 from fhirapi.search_terms import Term
+from tenants.crypto import SecretLostError, secret_open, secret_seal
 
 CURSOR = "_cursor"
 ABOUT_THE_ANSWER = {"_format", "_pretty"}  # about its form, not about what is found
@@ -53,6 +53,8 @@ def query_parse(
     """
     if len(pairs) > PARAMETERS_MAX:
         raise FhirError(400, f"More than {PARAMETERS_MAX} parameters.", code="too-costly")
+    if any("\0" in name or "\0" in value for name, value in pairs):  # no FHIR text has one, and no text of PostgreSQL's
+        raise FhirError(400, "A parameter holds a NUL.", code="value")
     context = Context(tenant_id=tenant_id, base=base, zone=zone, hidden=hidden - {rtype})
     options = Options(rtypes=(rtype,) if rtype else _types(pairs, hidden))
     terms: list[Term] = []
@@ -71,8 +73,8 @@ def query_parse(
     if patient:
         terms.append(compartment_term(context, options.rtypes, patient))
     query = Query(
-        rtypes=options.rtypes, hidden=context.hidden, terms=tuple(terms), includes=tuple(dict.fromkeys(options.includes)),
-        sorts=options.sorts,
+        rtypes=options.rtypes, hidden=context.hidden, terms=(*terms, *dates_between(terms)), sorts=options.sorts,
+        includes=tuple(dict.fromkeys(options.includes)),
         count=options.count, is_count_only=options.is_count_only, is_total=options.is_total,
         after=_cursor_read(cursor, tenant_id, _place(rtype, patient), kept) if cursor else None,
     )  # fmt: skip
@@ -80,20 +82,22 @@ def query_parse(
 
 
 def cursor_make(*, tenant_id: int, rtype: str, kept: Pairs, position: Position, patient: str = "") -> str:
-    """Where a page ended, signed for this hospital and this very search."""
-    return signing.dumps(position, salt=_salt(tenant_id, _place(rtype, patient), kept))
+    """Where a page ended, sealed for this hospital and this very search: what is sorted by may be a name."""
+    return secret_seal(orjson.dumps([_search_digest(_place(rtype, patient), kept), *position]), tenant_id=tenant_id)
 
 
 def _cursor_read(cursor: str, tenant_id: int, place: str, kept: Pairs) -> Position:
     try:
-        keys, rid, total = signing.loads(cursor, salt=_salt(tenant_id, place, kept))
-    except signing.BadSignature:
-        raise FhirError(400, "The page link is not one of this search's.", code="value") from None
+        digest, keys, rid, total = orjson.loads(secret_open(cursor, tenant_id=tenant_id))
+    except SecretLostError:
+        digest = ""
+    if digest != _search_digest(place, kept):
+        raise FhirError(400, "The page link is not one of this search's.", code="value")
     return tuple(keys), rid, total
 
 
-def _salt(tenant_id: int, place: str, kept: Pairs) -> str:
-    return f"fhirapi.cursor.{sha256(orjson.dumps([tenant_id, place, sorted(kept)])).hexdigest()}"
+def _search_digest(place: str, kept: Pairs) -> str:
+    return sha256(orjson.dumps(["fhirapi.cursor", place, sorted(kept)])).hexdigest()
 
 
 def _place(rtype: str, patient: str) -> str:

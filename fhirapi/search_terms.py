@@ -6,9 +6,10 @@ that both find the same (`is_exact`). Every statement names the tenant itself, b
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
-from fhirapi.hashes import is_posted
+from fhirapi.hashes import is_posted, spread_hash
 from fhirapi.registry import FEW, MANY, ONE, SOME
 from journal.wall.scope import tenant_id_current
 
@@ -130,6 +131,41 @@ class Rows:
         """The same where each row must meet one thing more."""
         options = tuple(Sql(f"{option.text} AND {by.text}", (*option.values, *by.values)) for option in self.options)
         return replace(self, options=options)
+
+
+@dataclass(frozen=True)
+class Dates(Rows):
+    """A date parameter. What meets it covers something behind `low` and begins before `high`, each where it bounds at all."""
+
+    keys: tuple[str, ...] = ()
+    low: datetime | None = None
+    high: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Between:
+    """Where to start for dates that two terms of one parameter bound on both sides: rows that begin in between, and the spread ones.
+
+    Each of the two by itself finds half of everything.
+    """
+
+    key: str
+    numbers: tuple[int, ...]
+    low: datetime
+    high: datetime
+    rank: int = SOME
+    is_exact: ClassVar[bool] = False
+
+    def where(self, r: str) -> Sql:
+        return Sql("TRUE")
+
+    def start(self) -> Sql:
+        tenant_id = tenant_id_current()
+        walk = "SELECT x.rid FROM fhir_date x WHERE x.tenant_id = %s AND x.param = %s AND x.lo > %s AND x.lo < %s"
+        walks = [Sql(walk, (tenant_id, number, self.low, self.high)) for number in self.numbers]
+        spread = spread_hash(tenant_id=tenant_id, key=self.key)
+        walks.append(Sql("SELECT p.rid FROM fhir_posting p WHERE p.tenant_id = %s AND p.hv = %s", (tenant_id, spread)))
+        return sql_join(walks, " UNION ALL ")
 
 
 @dataclass(frozen=True)

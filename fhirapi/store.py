@@ -15,7 +15,7 @@ from django.utils import timezone
 from fhirapi.hashes import hash64
 from fhirapi.index import Indexed, resource_index
 from fhirapi.jsontext import json_canonical, json_dump
-from fhirapi.postings import index_replace
+from fhirapi.postings import index_replace, index_statement
 from fhirapi.registry import NAMES, TYPES
 from fhirapi.validation import resource_check
 from journal.wall.ids import id_new
@@ -295,21 +295,33 @@ def _now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+def fresh_statements(*, draft: Draft) -> tuple[Written, list[tuple[str, list[Any]]]]:
+    """What writes a resource under an id that was never used: nothing is there to lock or to look at."""
+    now = _now()
+    texts = {draft.key: draft.content(now)}
+    index = index_statement(new={draft.rid: draft.index}, old={})
+    return Written(at=now, texts=texts), [_insert_statement([draft], texts, now), *([index] if index else [])]
+
+
 def _insert(drafts: list[Draft], texts: dict[Key, str], now: datetime) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO fhir_resource (tenant_id, rid, rtype, fhir_id, version, last_updated, patient, sort_date, tok, digest, "
-            "indexed, content, writer) SELECT %s, n.rid, n.rtype, n.fhir_id, n.version, %s, n.patient, n.sort_date, "
-            "n.tok::bigint[], n.digest, n.indexed, n.content, n.writer FROM unnest(%s::bigint[], %s::smallint[], %s::text[], "
-            "%s::integer[], %s::text[], %s::timestamptz[], %s::text[], %s::bytea[], %s::bytea[], %s::text[], %s::smallint[]) "
-            "AS n(rid, rtype, fhir_id, version, patient, sort_date, tok, digest, indexed, content, writer)",
-            [
-                tenant_id_current(), now, [d.rid for d in drafts], [d.key[0] for d in drafts], [d.key[1] for d in drafts],
-                [d.version for d in drafts], [d.index.patient for d in drafts], [d.index.sort_date for d in drafts],
-                [_array(d.index.tokens) for d in drafts], [d.digest for d in drafts], [d.index.digest for d in drafts],
-                [texts[d.key] for d in drafts], [d.writer for d in drafts],
-            ],
-        )  # fmt: skip
+        cursor.execute(*_insert_statement(drafts, texts, now))
+
+
+def _insert_statement(drafts: list[Draft], texts: dict[Key, str], now: datetime) -> tuple[str, list[Any]]:
+    sql = (
+        "INSERT INTO fhir_resource (tenant_id, rid, rtype, fhir_id, version, last_updated, patient, sort_date, tok, digest, "
+        "indexed, content, writer) SELECT %s, n.rid, n.rtype, n.fhir_id, n.version, %s, n.patient, n.sort_date, "
+        "n.tok::bigint[], n.digest, n.indexed, n.content, n.writer FROM unnest(%s::bigint[], %s::smallint[], %s::text[], "
+        "%s::integer[], %s::text[], %s::timestamptz[], %s::text[], %s::bytea[], %s::bytea[], %s::text[], %s::smallint[]) "
+        "AS n(rid, rtype, fhir_id, version, patient, sort_date, tok, digest, indexed, content, writer)"
+    )
+    return sql, [
+        tenant_id_current(), now, [d.rid for d in drafts], [d.key[0] for d in drafts], [d.key[1] for d in drafts],
+        [d.version for d in drafts], [d.index.patient for d in drafts], [d.index.sort_date for d in drafts],
+        [_array(d.index.tokens) for d in drafts], [d.digest for d in drafts], [d.index.digest for d in drafts],
+        [texts[d.key] for d in drafts], [d.writer for d in drafts],
+    ]  # fmt: skip
 
 
 def _update(changed: list[Draft], reindexed: list[Draft], texts: dict[Key, str], now: datetime) -> None:

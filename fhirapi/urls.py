@@ -7,6 +7,7 @@ from fhirapi.views.everything import EverythingView
 from fhirapi.views.history import HistoryView
 from fhirapi.views.metadata import MetadataView, OpenApiView
 from fhirapi.views.operations import MatchView, MetaChangeView, MetaView, ValidateView
+from fhirapi.views.parameter import SearchParameterView
 from fhirapi.views.read import UnknownView, VersionView
 from fhirapi.views.search import CompartmentView, SearchFormView, SystemFormView
 from fhirapi.views.write import ResourceView, TypeView
@@ -26,6 +27,7 @@ urlpatterns = [
     path("<str:rtype>/<str:fhir_id>/$meta-add", MetaChangeView.as_view(), name="fhir-meta-add"),
     path("<str:rtype>/<str:fhir_id>/$meta-delete", MetaChangeView.as_view(is_deletion=True), name="fhir-meta-delete"),
     path("<str:rtype>/<str:fhir_id>/$validate", ValidateView.as_view(), name="fhir-validate"),
+    path("SearchParameter/<str:name>", SearchParameterView.as_view(), name="fhir-search-parameter"),
     path("<str:rtype>/_search", SearchFormView.as_view(), name="fhir-search-form"),
     path("<str:rtype>/_history", HistoryView.as_view(), name="fhir-history-type"),
     path("<str:rtype>/<str:fhir_id>", ResourceView.as_view(), name="fhir-read"),

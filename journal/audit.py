@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -74,7 +75,7 @@ def audits_add(*, rows: Sequence[AuditRow]) -> None:
                 [row.actor.address for row in rows], [row.trace_id for row in rows],
             ],
         )  # fmt: skip
-    _seal_soon(tenant_id)
+    audit_written(tenant_id=tenant_id)
 
 
 def audits_append(
@@ -91,26 +92,32 @@ def audit_facts_append(
     *, tenant_id: int, actor: Actor, facts: Sequence[tuple[str, str, str]], detail: dict[str, int | str] | None = None
 ) -> None:
     """`audits_append` for many (action, type of object, id of object) at once."""
+    sql, values = audit_statement(tenant_id=tenant_id, actor=actor, facts=facts, detail=detail)
+    tenant_rows(tenant_id=tenant_id, sql=f"{sql} RETURNING id", values=values)
+    audit_written(tenant_id=tenant_id)
+
+
+def audit_statement(
+    *, tenant_id: int, actor: Actor, facts: Sequence[tuple[str, str, str]], detail: dict[str, int | str] | None = None
+) -> tuple[str, list[Any]]:
+    """What `audit_facts_append` runs, for whoever sends it with others; `audit_written` comes after it."""
     now = timezone.now()
     actions, kinds, names = (list(column) for column in zip(*facts, strict=True)) if facts else ([], [], [])
-    tenant_rows(
-        tenant_id=tenant_id,
-        sql="INSERT INTO journal_auditevent (tenant_id, id, actor, action, object_type, object_id, bucket, recorded_at, "
+    sql = (
+        "INSERT INTO journal_auditevent (tenant_id, id, actor, action, object_type, object_id, bucket, recorded_at, "
         "address, trace_id, detail) SELECT %s, o.id, %s, o.action, o.kind, o.name, %s, %s, %s, %s, %s "
-        "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS o(id, action, kind, name) "
-        "ON CONFLICT DO NOTHING RETURNING id",
-        values=[
-            tenant_id, actor.name, int(now.timestamp()) // BUCKET_SECONDS, now, actor.address, trace_id_current(),
-            orjson.dumps(detail or {}).decode(), [id_new() for _ in facts], actions, kinds, names,
-        ],
-    )  # fmt: skip
-    _seal_soon(tenant_id)
+        "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS o(id, action, kind, name) ON CONFLICT DO NOTHING"
+    )
+    return sql, [
+        tenant_id, actor.name, int(now.timestamp()) // BUCKET_SECONDS, now, actor.address, trace_id_current(),
+        orjson.dumps(detail or {}).decode(), [id_new() for _ in facts], actions, kinds, names,
+    ]  # fmt: skip
 
 
 _asked: dict[int, float] = {}
 
 
-def _seal_soon(tenant_id: int) -> None:
+def audit_written(*, tenant_id: int) -> None:
     """Ask for a seal within 10 s, once for a burst. A lost message is made good by the next event or the slow sweep."""
     now = time.monotonic()
     if now - _asked.get(tenant_id, -SEAL_EVERY_SECONDS) < SEAL_EVERY_SECONDS:

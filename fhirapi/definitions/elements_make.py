@@ -34,6 +34,10 @@ NARROWED = {f"{PROFILE}SimpleQuantity", f"{PROFILE}MoneyQuantity"}  # profiles t
 # Of these sets HL7 lists no codes; what their codes look like is known (validation/primitives.py).
 OPEN = frozenset({"currencies", "mimetypes"})
 
+# Types that HL7's own examples point at beside those of the definition (Observation/clinical-gender, MedicationRequest/medrx0301).
+# Whoever learnt FHIR from them is not refused.
+WIDENED = {"Observation.performer": ["Encounter"], "MedicationRequest.dispenseRequest.performer": ["Practitioner"]}
+
 Json = dict[str, Any]
 
 
@@ -101,7 +105,7 @@ def _type_add(definition: Json, *, types: dict[str, Json], invariants: list[list
         if entry["types"] == [path]:
             types[path] = {"kind": "backbone", "base": element["type"][0]["code"], "elements": []}
         if targets := _targets(element):
-            entry["targets"] = targets
+            entry["targets"] = sorted({*targets, *WIDENED.get(path, [])})
         binding = element.get("binding", {})
         if binding.get("strength") == "required" and (codes := sets.use(binding["valueSet"])):
             entry["codes"] = codes

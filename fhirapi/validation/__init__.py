@@ -9,7 +9,6 @@ from fhirapi.registry import TYPES
 from fhirapi.validation.issues import InvalidResourceError, Issue
 from fhirapi.validation.models import model_issues, models_load
 from fhirapi.validation.primitives import ID
-from fhirapi.validation.reading import json_parse, json_read
 from fhirapi.validation.walk import Walk
 
 __all__ = [
@@ -17,8 +16,6 @@ __all__ = [
     "InvalidResourceError",
     "Issue",
     "bundle_check",
-    "json_parse",
-    "json_read",
     "models_warm",
     "resource_check",
     "resource_validate",

@@ -21,7 +21,8 @@ from fhirapi.jsontext import json_dump, json_load
 from fhirapi.outcomes import ISSUES, FhirError, outcome, outcome_response
 from fhirapi.registry import TYPES
 from fhirapi.store import StoreConflictError
-from fhirapi.views.formats import FHIR_JSON, FHIR_XML, JSON_TYPES, XML_TYPES, xmlformat
+from fhirapi.views.formats import FHIR_JSON, FHIR_XML, JSON_TYPES, XML_TYPES
+from fhirapi.xmlformat import xml_write
 from journal.wall.scope import is_in_scope, tenant_scope
 from tenants.doors import HospitalAPIView
 from tenants.permissions import is_allowed
@@ -67,8 +68,7 @@ class FhirXmlRenderer(FhirRenderer):
     format = "xml"
 
     def form(self, data: bytes, *, is_pretty: bool) -> bytes:
-        found: bytes = xmlformat.xml_write(data.decode())
-        return found
+        return xml_write(data.decode())
 
 
 class FhirNegotiation(DefaultContentNegotiation):
@@ -111,7 +111,7 @@ def _accepted(part: str) -> tuple[str, float]:
         return "", 0.0
     if name in JSON_TYPES or name in ANYTHING:
         return FHIR_JSON, quality
-    return (FHIR_XML, quality) if xmlformat and name in XML_TYPES else ("", 0.0)
+    return (FHIR_XML, quality) if name in XML_TYPES else ("", 0.0)
 
 
 def is_binary(request: Request) -> bool:
@@ -126,7 +126,7 @@ def _is_gzip_wanted(header: str) -> bool:
 class FhirErrors(APIView):
     """Any failure, even of the commit at the very end, leaves as an OperationOutcome."""
 
-    renderer_classes = [FhirRenderer, FhirXmlRenderer] if xmlformat else [FhirRenderer]
+    renderer_classes = [FhirRenderer, FhirXmlRenderer]
     content_negotiation_class = FhirNegotiation
     # Without OPTIONS: DRF's own answer describes serializers, FHIR's is the CapabilityStatement.
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]

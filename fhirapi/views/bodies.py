@@ -9,10 +9,12 @@ from rest_framework.request import Request
 
 from fhirapi.jsontext import InvalidJsonError, json_load
 from fhirapi.outcomes import FhirError
-from fhirapi.views.formats import FHIR_JSON, JSON_TYPES, XML_TYPES, xmlformat
+from fhirapi.views.formats import FHIR_JSON, JSON_TYPES, XML_TYPES
+from fhirapi.xmlformat import xml_read
 
 TAG = re.compile(r'(?:W/)?"(\d{1,9})"|(\d{1,9})')
 CHUNK = 1024 * 1024
+DISCARD_MAX = 64 * 1024 * 1024
 
 
 def media_of(request: Request) -> str:
@@ -26,27 +28,32 @@ def media_of(request: Request) -> str:
 
 
 def body_read(request: Request, *, limit: int) -> bytes:
-    """The bytes of the body. Raises FhirError 413 beyond the limit, before they are all here."""
+    """The bytes of the body. Raises FhirError 413 beyond the limit.
+
+    What is too large is read on and thrown away, up to a limit of its own: a client that is still sending would see a broken
+    connection instead of the answer.
+    """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise FhirError(415, "A compressed body is not read here.")
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-        raise FhirError(413)
     is_chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
     # Django reads nothing without a length; the server's own stream ends where the chunks do.
     source = request.META["wsgi.input"] if is_chunked else request._request
-    parts, size = [], 0
+    parts, size, announced = [], 0, int(request.META.get("CONTENT_LENGTH") or 0)
     while part := source.read(CHUNK):
         size += len(part)
-        if size > limit:
+        if max(size, announced) <= limit:
+            parts.append(part)
+        elif size > DISCARD_MAX:
             raise FhirError(413)
-        parts.append(part)
+    if max(size, announced) > limit:
+        raise FhirError(413)
     return b"".join(parts)
 
 
 def tree_read(request: Request, *, limit: int | None = None) -> Any:
     """The JSON value of a body that came as JSON or XML. Raises FhirError 400, 413 or 415."""
     media = media_of(request)
-    is_xml = bool(xmlformat) and media in XML_TYPES
+    is_xml = media in XML_TYPES
     if media not in JSON_TYPES and not is_xml:
         raise FhirError(415)
     return tree_of(body_read(request, limit=limit or settings.MEDHUB_FHIR_RESOURCE_BYTES), is_xml=is_xml)
@@ -56,7 +63,7 @@ def tree_of(data: bytes, *, is_xml: bool = False) -> Any:
     if not data:
         raise FhirError(400, "The request has no body.", code="required")
     try:
-        return json_load(xmlformat.xml_read(data).encode() if is_xml else data)
+        return json_load(xml_read(data).encode() if is_xml else data)
     except InvalidJsonError as error:
         raise FhirError(400, error.user_message, code="structure") from None
 

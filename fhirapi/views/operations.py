@@ -14,7 +14,7 @@ from fhirapi.operations import parameter_one, parameters_read, returned
 from fhirapi.outcomes import FhirError, outcome_of
 from fhirapi.registry import COUNT_MAX, TYPES
 from fhirapi.store import Document, instant, resource_read
-from fhirapi.validation import ID, InvalidResourceError, json_read, resource_validate
+from fhirapi.validation import ID, InvalidResourceError, resource_validate
 from fhirapi.validation.operation import validate_operation
 from fhirapi.views.base import FhirView, WritingView, base_url, type_check
 from fhirapi.views.bodies import if_match, tree_read
@@ -53,7 +53,7 @@ class ValidateView(FhirView):
     def stored(self, rtype: str, fhir_id: str) -> Any:
         document = found(rtype, fhir_id)
         audit_record(actor=self.actor, action="fhir.read", object_type=rtype, object_id=fhir_id)
-        return json_read(document.content.encode())
+        return json_load(document.content.encode())
 
 
 class MatchView(FhirView):

@@ -26,8 +26,9 @@ from fhirapi.views.bodies import (
 from fhirapi.views.formats import JSON_PATCH, JSON_TYPES, XML_TYPES
 from fhirapi.views.read import ReadView
 from fhirapi.views.search import SearchView
-from fhirapi.writes import Change, Done, Resource, change_write, fhir_id_new
+from fhirapi.writes import Change, Done, Resource, change_write, fhir_id_new, fresh_write
 from journal.audit import audit_record
+from journal.wall.scope import is_in_scope
 
 
 class WriteView(WritingView):
@@ -72,6 +73,9 @@ class TypeView(WriteView, SearchView):
         criteria = self.criteria_of_create(request, rtype)
         resource = body_resource(request, rtype) | {"id": fhir_id_new()}
         change = Change(rtype=rtype, fhir_id=resource["id"], resource=resource, is_new=True)
+
+        if criteria is None and not is_in_scope():  # else a conditional create, or an entry of a batch
+            return self.answer_done(request, slug, fresh_write(tenant_id=self.tenant_id, actor=self.actor, change=change))
 
         def create() -> Done:
             if criteria:

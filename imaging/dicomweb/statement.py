@@ -94,6 +94,8 @@ def syntax_rows() -> list[tuple[str, ...]]:
 
 def matching_of(attribute: Attribute) -> list[str]:
     """PS3.4 C.2.2.2; universal matching is everybody's."""
+    if attribute.tag == web.TIME_ZONE:
+        return ["none: the zone of the dates and times asked for"]
     found = ["single value"] if attribute.vr != "SQ" else ["sequence: one attribute of its items"]
     if attribute.vr in WILDCARD_VRS:
         found.append("wild card")

@@ -238,14 +238,16 @@ def _fuzzy(asked: _Asked) -> list[tuple[int, str]]:
 
 
 def _started(asked: _Asked) -> tuple[str, str, str] | None:
-    """Take date and time out when the client says of which zone they are; without them the offset is a key like others."""
-    given = [asked.values.get((tag,), []) for tag in (attributes.STUDY_DATE, attributes.STUDY_TIME)]
-    if not any(value not in {"", "*"} for values in given for value in values):
-        return None
+    """Take date and time out when the client says of which zone they are. The offset itself matches nothing (PS3.18 8.3.4.1)."""
     zone = zone_read(asked.values.get((TIME_ZONE,), []))
     if not zone:
         return None
-    for tag in (attributes.STUDY_DATE, attributes.STUDY_TIME, TIME_ZONE):
+    del asked.values[(TIME_ZONE,)]
+    asked.fields.append((TIME_ZONE,))
+    given = [asked.values.get((tag,), []) for tag in (attributes.STUDY_DATE, attributes.STUDY_TIME)]
+    if not any(value not in {"", "*"} for values in given for value in values):
+        return None
+    for tag in (attributes.STUDY_DATE, attributes.STUDY_TIME):
         if asked.values.pop((tag,), None) is not None:
             asked.fields.append((tag,))
     return _value("DA", given[0]), _value("TM", given[1]), zone

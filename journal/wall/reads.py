@@ -1,4 +1,4 @@
-"""One statement on behalf of one hospital, in one round trip: for machine doors whose whole database work it is.
+"""Statements on behalf of one hospital, in one round trip: for machine doors whose whole database work they are.
 
 The same wall as `tenant_scope`: PostgreSQL runs the statements of one message as one transaction, so the setting holds for the
 second one and is gone after it. Outside a scope it is a door's, directly or through a selector;
@@ -37,3 +37,15 @@ def tenant_rows(
         cursor.execute(f"SELECT {first}; {sql}", [*(text for pair in local.items() for text in pair), *values])  # noqa: S608 placeholders
         cursor.nextset()
         return list(cursor.fetchall())
+
+
+def tenant_run(*, tenant_id: int, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    """All of these statements or none, in one round trip. What they return is dropped. Outside a scope."""
+    if is_in_scope() or connections["default"].in_atomic_block:
+        raise ScopeError("a scope is open: its own transaction is the one to write in")
+    texts = "; ".join(sql for sql, _ in statements)
+    with connections["default"].cursor() as cursor:
+        cursor.execute(
+            f"SELECT set_config('app.tenant', %s, true); {texts}",  # noqa: S608 the callers' own texts
+            [str(tenant_id), *(value for _, values in statements for value in values)],
+        )

@@ -52,3 +52,15 @@ def tenant_scope(tenant_id: int) -> Iterator[None]:
             yield
         finally:
             _tenant.reset(token)
+
+
+@contextmanager
+def tenant_named(tenant_id: int) -> Iterator[None]:
+    """The hospital that statements are made for, which `tenant_run` sends afterwards. No transaction: a query in here meets the wall."""
+    if is_in_scope():
+        raise ScopeError("a scope is open: statements can be run at once")
+    token = _tenant.set(tenant_id)
+    try:
+        yield
+    finally:
+        _tenant.reset(token)

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
 from ai.models import Connection, Job, Report, Result
-from fhirapi import store
 from imaging.models import Instance, Patient, Series, Study
 from journal.types import Event
 from journal.wall.ids import id_new
@@ -159,12 +158,6 @@ class Fhir:
             pages.append([e["resource"]["id"] for e in bundle.get("entry", []) if e["search"]["mode"] == "match"])
             url = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), "")
         return pages
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that ask whether something is found, with resources of types whose check is tested elsewhere."""
-    monkeypatch.setattr(store, "resource_check", lambda resource: None)
 
 
 @pytest.fixture

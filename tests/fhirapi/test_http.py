@@ -13,7 +13,7 @@ from rest_framework.throttling import BaseThrottle
 from fhirapi.store import ResourceGoneError, StoreConflictError, resource_read, resources_put
 from fhirapi.validation import InvalidResourceError
 from fhirapi.views import read
-from fhirapi.views.formats import FHIR_XML, xmlformat
+from fhirapi.views.formats import FHIR_XML
 from fhirapi.views.read import ReadView
 from journal.models import AuditEvent
 from tenants import services
@@ -82,7 +82,6 @@ def test_what_is_not_served_is_406(stored: str, fhir: Fhir, accept: str) -> None
     assert_outcome(fhir.get(stored, accept=accept), 406)
 
 
-@pytest.mark.skipif(not xmlformat, reason="the converter is not here")
 @pytest.mark.parametrize(
     ("query", "accept", "media"),
     [

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fhirapi.outcomes import outcome_response
-from fhirapi.validation import InvalidResourceError, Issue, json_read, resource_check, resource_validate
+from fhirapi.validation import InvalidResourceError, Issue, resource_check, resource_validate
 
 UNREAD = Issue(severity="fatal", code="structure", diagnostics="The body is no JSON")
 
@@ -37,9 +37,3 @@ def test_each_problem_is_an_issue_with_its_expression() -> None:
 def test_the_status_follows_the_problem(error: InvalidResourceError, status: int) -> None:
     """ "422 for invalid by rules, 400 for what is no FHIR JSON at all"."""
     assert outcome_response(error, {}).status_code == status
-
-
-def test_a_body_that_is_no_json_is_400() -> None:
-    with pytest.raises(InvalidResourceError) as error:
-        json_read(b"{")
-    assert outcome_response(error.value, {}).status_code == 400

@@ -150,6 +150,8 @@ CASES = {
     "Patient?email=jane@example.org": "jane",
     "Patient?phone=jane@example.org": "",
     "Patient?telecom=555-1234": "jane",
+    "Patient?telecom=phone|555-1234": "jane",
+    "Patient?telecom=fax|555-1234": "",
     "Patient?_tag=t1": "jane",
     "Patient?_tag=urn:tags|t1": "jane",
     "Patient?_security=urn:sec|R": "jane",
@@ -323,7 +325,7 @@ CASES = {
 
 
 @pytest.fixture
-def filled(mercy: Hospital, unchecked: None) -> Fhir:
+def filled(mercy: Hospital) -> Fhir:
     with mercy.scope():
         resources_put(resources=WORLD)
     return Fhir(mercy)

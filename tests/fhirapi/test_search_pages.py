@@ -1,5 +1,6 @@
 """What a search answers with: includes, orders, totals, parts of resources, several types at once, and the limits of it all."""
 
+import base64
 import json
 import threading
 from typing import Any
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection, connections
+from fhir.resources.R4B import get_fhir_model_class
 
 from fhirapi import search, search_include
 from fhirapi.projections import imaging_study_project
@@ -17,7 +19,7 @@ from tests.fhirapi.test_search_cases import WORLD, observation
 
 
 @pytest.fixture
-def filled(mercy: Hospital, unchecked: None) -> Fhir:
+def filled(mercy: Hospital) -> Fhir:
     with mercy.scope():
         resources_put(resources=WORLD)
     return Fhir(mercy)
@@ -280,9 +282,13 @@ def test_links_of_any_order_carry_the_search(filled: Fhir) -> None:
     assert filled.get(url).json()["total"] == 4
     assert filled.get(url.replace("_sort=family", "_sort=-family")).status_code == 400
     assert urlsplit(url).query.startswith("_sort=family&_count=1&_total=accurate&_cursor=")
+    # What is sorted by may be a name: no reader of an address learns it.
+    token = urlsplit(url).query.rpartition("=")[2]
+    assert b"m\xc3\xbc" not in base64.urlsafe_b64decode(token + "==")
+    assert b"muller" not in base64.urlsafe_b64decode(token + "==")
 
 
-def test_common_terms_are_walked(mercy: Hospital, fhir: Fhir, unchecked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_common_terms_are_walked(mercy: Hospital, fhir: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a term is rare or common changes the plan, never the answer."""
     with mercy.scope():
         resources_put(resources=WORLD + [observation(f"o{n}", "jane", "29463-7", f"2026-01-{n:02d}") for n in range(1, 29)])
@@ -299,3 +305,39 @@ def test_common_terms_are_walked(mercy: Hospital, fhir: Fhir, unchecked: None, m
     monkeypatch.setattr(search, "LONG", 2)
     assert [fhir.walk("Observation", f"{query}&_count=4") for query in queries] == expected
     assert all(sum(pages, []) for pages in expected)
+
+
+def test_a_parameter_of_our_own_is_published(fhir: Fhir) -> None:
+    """ "`DiagnosticReport:imagingStudy` published with its own definition URL under the server"."""
+    statement = fhir.get("metadata").json()["rest"][0]["resource"]
+    lines = [param for line in statement if line["type"] == "DiagnosticReport" for param in line["searchParam"]]
+    (definition,) = (param["definition"] for param in lines if param["name"] == "imagingStudy")
+    assert definition == f"{fhir.base}/SearchParameter/DiagnosticReport-imagingStudy"
+    published = fhir.client.get(definition.removeprefix("http://testserver")).json()
+    get_fhir_model_class("SearchParameter").model_validate(published)
+    assert (published["url"], published["expression"]) == (definition, "DiagnosticReport.imagingStudy")
+    assert fhir.get("SearchParameter/none").status_code == 404
+
+
+def test_an_address_of_ones_own_is_a_reference(mercy: Hospital, olaf: Hospital, fhir: Fhir) -> None:
+    """A client may write the whole address of a resource of its hospital; another hospital's or server's stays an address."""
+    bases = {
+        "own": fhir.base,
+        "olafs": fhir.base.replace(mercy.slug, olaf.slug),
+        "elsewhere": fhir.base.replace("testserver", "hub.example"),
+    }
+    with mercy.scope():
+        resources_put(
+            resources=[
+                patient_resource("p1"),
+                *(
+                    observation(name, "p1", "x", "2026-01-01") | {"subject": {"reference": f"{base}/Patient/p1"}}
+                    for name, base in bases.items()
+                ),
+            ]
+        )
+    assert fhir.ids("Observation", "patient=p1") == fhir.ids("Observation", f"subject={fhir.base}/Patient/p1") == ["own"]
+    assert fhir.ids("Observation", "_id=own,olafs,elsewhere&_include=Observation:subject", mode="include") == ["p1"]
+    for name in ("olafs", "elsewhere"):
+        assert fhir.ids("Observation", f"subject={bases[name]}/Patient/p1") == [name]
+    assert fhir.ids("Observation", "patient.identifier=MRN-p1") == ["own"]

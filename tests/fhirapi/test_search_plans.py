@@ -39,7 +39,7 @@ HOT = {
 
 
 @pytest.fixture
-def crowd(mercy: Hospital, unchecked: None) -> Hospital:
+def crowd(mercy: Hospital) -> Hospital:
     people = [
         patient(f"p{n}", name=[{"family": f"Fam{n}"}], identifier=[{"system": "urn:p", "value": str(n)}]) for n in range(150)
     ]

@@ -1,6 +1,5 @@
 """What is FHIR R4 and what is not: a table of what other servers let in, reading, and the operation $validate."""
 
-import json
 from time import perf_counter
 from typing import Any
 
@@ -10,8 +9,6 @@ from fhirapi.validation import (
     InvalidResourceError,
     Issue,
     bundle_check,
-    json_parse,
-    json_read,
     resource_check,
     resource_validate,
 )
@@ -262,38 +259,6 @@ def test_hostile_resources_cost_no_more_than_their_size() -> None:
     errors(observation(subject={"reference": "http://" + "a/" * 500_000}))
     errors(patient(birthDate="2" * 1_000_000, language="a " * 500_000, photo=[{"contentType": "a/b", "data": "A" * 1_000_001}]))
     assert perf_counter() - started < 10
-
-
-# Reading
-
-
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        (b"", "structure"), (b"{", "structure"), (b"[]", "structure"), (b'"x"', "structure"), (b"{}", "structure"),
-        (b'{"resourceType":1}', "structure"), (b'{"resourceType":"Patient","a":NaN}', "structure"),
-        (b'{"resourceType":"Patient","a":1e999}', "structure"), (b'{"resourceType":"Patient","a":"\xff"}', "structure"),
-        (b'{"resourceType":"Patient","gender":"male","gender":"female"}', "structure"),
-        (b'{"resourceType":"Patient","gender":"male","gend\\u0065r":"female"}', "structure"),
-        (b'{"resourceType":"Patient","x\\\\":1,"gender":"male","gender":"female","a":":b"}', "structure"),
-        (b'{"resourceType":"Patient","name":[{"use":"usual","use" :"temp"}]}', "structure"),
-        (b'{"resourceType":"Patient","a":' + b"[" * 64 + b"]" * 64 + b"}", "structure"),
-        (b'{"resourceType":"Patient","a":"' + b"x" * 100 + b'"}', "too-long"),
-    ],
-)  # fmt: skip
-def test_what_is_no_fhir_json(data: bytes, code: str) -> None:
-    """ "json_read refuses duplicate keys, NaN, too deep nesting and too large bodies with Issues"."""
-    with pytest.raises(InvalidResourceError) as error:
-        json_read(data, limit=200 if b"[[[" in data else 100)
-    assert (error.value.is_unreadable, error.value.issues[0].code) == (True, code)
-
-
-@pytest.mark.parametrize(
-    "text", ['{"resourceType":"Patient","a":":b","c":"d\\":e"}', '{"resourceType":"Patient","a":[{"b":1},{"b":2}]}']
-)
-def test_what_only_looks_like_a_duplicate(text: str) -> None:
-    assert json_read(text.encode()) == json.loads(text)
-    assert json_parse(b"[1]") == [1]
 
 
 # $validate

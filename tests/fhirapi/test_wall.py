@@ -82,6 +82,48 @@ def test_an_include_does_not_reach_over_the_wall(mercy, fhir: Fhir, olafs: Fhir)
     assert fhir.ids("DiagnosticReport", include, mode="include") == []
 
 
+REACHING = {
+    "Observation?patient.identifier=MRN-po": "oo o2",
+    "Observation?subject:Patient.gender=female": "oo o2",
+    "Observation?patient.gender:missing=false": "oo o2",
+    "Patient?_has:Observation:patient:code=c": "po",
+    "Patient?_has:DiagnosticReport:patient:result.code=c": "po",
+    "DiagnosticReport?result.value-quantity=1": "ro",
+    "DiagnosticReport?_has:Provenance:target:agent=Device/d": "",
+    "Patient?_list=lo": "po",
+    "Patient/po/Observation": "oo o2",
+    "?_type=Patient,List": "po lo",
+    "Observation?date=2026-01-01&value-quantity=1": "oo o2",
+    "Observation?status:not=amended": "oo o2",
+    "Patient?name:missing=true&_sort=family": "po",
+}  # search -> what the other hospital finds
+
+
+def test_no_condition_reaches_over_the_wall(mercy, olaf, fhir: Fhir, olafs: Fhir) -> None:
+    """ "tenant crossing on include, chain, `_has`, `_list`: 404 or nothing", even where one's own resources name the other's ids."""
+    entry = [{"item": {"reference": "Patient/po"}}]
+    watched = {"resourceType": "List", "id": "lo", "status": "current", "mode": "working", "entry": entry}
+    with olaf.scope():
+        resources_put(resources=[watched, observation("o2", "po")])
+    with mercy.scope():
+        # The same references without the patient, and a patient without what they refer to.
+        resources_put(resources=[observation("om", "po"), report("rm", "po", "oo")])
+    for search, expected in REACHING.items():
+        theirs = olafs.get(search).json()
+        found = sorted(e["resource"]["id"] for e in theirs.get("entry", []))
+        assert found == sorted(expected.split()), search
+        ours = fhir.get(search)
+        assert ours.status_code == 200
+        names = {e["resource"]["id"] for e in ours.json().get("entry", [])}
+        assert names <= {"om", "rm"}, (search, names)
+    for search in ("Observation?patient.identifier=MRN-po", "Observation?patient.gender=female", "DiagnosticReport?result.code=c",
+                   "Patient?_has:Observation:patient:code=c", "Patient?_list=lo", "?_type=Patient,List"):  # fmt: skip
+        assert "entry" not in fhir.get(search).json(), search
+    for include in ("Observation?_include=*&_include:iterate=*", "DiagnosticReport?_include:iterate=*"):
+        assert {e["search"]["mode"] for e in fhir.get(include).json()["entry"]} == {"match"}
+    assert "entry" not in fhir.get("Patient?_id=po&_revinclude=Observation:subject").json()
+
+
 def test_a_cursor_of_the_other_hospital_is_refused(mercy, olaf, fhir: Fhir, olafs: Fhir) -> None:
     """ "a forged or foreign cursor is 400"."""
     for hospital in (mercy, olaf):

@@ -30,7 +30,7 @@ def studies(mercy) -> list[str]:
         ("StudyDate=20260304&TimezoneOffsetFromUTC=%2B0000", [2]), ("StudyDate=20260304&TimezoneOffsetFromUTC=+0000", [2]),
         ("StudyDate=20260303&TimezoneOffsetFromUTC=%2B0000", []), ("StudyDate=20260303&TimezoneOffsetFromUTC=-0600", [2]),
         ("StudyDate=20260303", [2]), ("StudyDate=20260302-20260304&StudyTime=0500-0600&TimezoneOffsetFromUTC=%2B0000", [2]),
-        ("StudyDate=-20260302&TimezoneOffsetFromUTC=%2B0900", [1, 0]), ("TimezoneOffsetFromUTC=-0600", [2]),
+        ("StudyDate=-20260302&TimezoneOffsetFromUTC=%2B0900", [1, 0]), ("TimezoneOffsetFromUTC=-0600", [2, 1, 0]),
         ("ModalitiesInStudy=MR,US", [2, 1]), ("fuzzymatching=true&ReferringPhysicianName=greg%20ho", [0]),
         ("fuzzymatching=true&ReferringPhysicianName=ouse", []), ("fuzzymatching=true&PatientName=o'roe", [1]),
         ("PatientAge=040Y", [1]), ("fuzzymatching=true&PatientName=*RICH*", [1]),

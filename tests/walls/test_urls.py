@@ -145,6 +145,7 @@ OPEN = {
     "home": "sends to the login",
     "healthz": "for load balancers: no hospital's data",
     "api-schema": "OpenAPI of the API: says nothing about anybody",
+    "fhir-search-parameter": "the definition of a search parameter says nothing about anybody",
     "fhir-metadata": "the FHIR capability statement says nothing about anybody",
     "fhir-openapi": "the same in OpenAPI's words",
 }
