@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test browser viewer setup setup-dev lint imports types migrations bench screens clean
+.PHONY: demo test browser viewer clients setup setup-dev lint imports types migrations bench screens clean
 
 demo: setup viewer
 	@exec $(PY) manage.py demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
@@ -36,6 +36,13 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 
 viewer: setup
 	@MEDHUB_DB_NAME=none MEDHUB_VIEWER=$(CURDIR)/.medhub/viewer $(PY) -W ignore manage.py viewer_install $(VIEWER)
+
+# FHIR clients and judges from npm that the tests run where they are installed; the lock names every byte of them.
+clients: tests/clients/node_modules/.package-lock.json
+
+tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
+	@cd tests/clients && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 lint:
 	@$(PY) -m ruff check .

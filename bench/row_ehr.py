@@ -27,7 +27,7 @@ from medhub.stack import ROOT
 HOSPITALS = 4
 RESOURCES = int(os.environ.get("BENCH_FHIR_RESOURCES", "300000"))
 SECONDS, CLIENTS = 5, 8
-BUNDLE, BUNDLES, IMPORTED = 200, 30, 20_000
+BUNDLE, BUNDLES, IMPORTED = 200, 30, 60_000
 SEARCHES = 100
 SORTED = "Observation of a patient, by category, newest first"
 SECOND = 5_000_000  # patients of the bundles and of the import: their numbers begin far from those that are loaded

@@ -27,7 +27,7 @@ ISSUES = {
     403: ("forbidden", "This token may not do that."),
     404: ("not-found", "There is nothing here."),
     405: ("not-supported", "This interaction is not supported here; see the CapabilityStatement."),
-    406: ("not-supported", "Only application/fhir+json of FHIR 4.0 is served."),
+    406: ("not-supported", "Only application/fhir+json and application/fhir+xml of FHIR 4.0 are served."),
     409: ("conflict", "The resource changed at the same time; try again."),
     410: ("deleted", "The resource was deleted."),
     412: ("conflict", "A precondition of the request does not hold."),

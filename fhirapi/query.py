@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import itemgetter
 
 import orjson
 
@@ -73,8 +74,8 @@ def query_parse(
     if patient:
         terms.append(compartment_term(context, options.rtypes, patient))
     query = Query(
-        rtypes=options.rtypes, hidden=context.hidden, terms=(*terms, *dates_between(terms)), sorts=options.sorts,
-        includes=tuple(dict.fromkeys(options.includes)),
+        rtypes=options.rtypes, hidden=context.hidden, terms=(*terms, *dates_between(terms)),
+        includes=tuple(dict.fromkeys(options.includes)), sorts=options.sorts,
         count=options.count, is_count_only=options.is_count_only, is_total=options.is_total,
         after=_cursor_read(cursor, tenant_id, _place(rtype, patient), kept) if cursor else None,
     )  # fmt: skip
@@ -97,7 +98,7 @@ def _cursor_read(cursor: str, tenant_id: int, place: str, kept: Pairs) -> Positi
 
 
 def _search_digest(place: str, kept: Pairs) -> str:
-    return sha256(orjson.dumps(["fhirapi.cursor", place, sorted(kept)])).hexdigest()
+    return sha256(orjson.dumps(["fhirapi.cursor", place, sorted(kept, key=itemgetter(0))])).hexdigest()
 
 
 def _place(rtype: str, patient: str) -> str:

@@ -26,6 +26,16 @@ class _Row:
     sort_date: datetime
 
 
+def index_is_missing() -> bool:
+    """Whether the hospital in scope has resources and no index: a migration empties it when its form changes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM fhir_resource WHERE tenant_id = %s) AND NOT EXISTS (SELECT FROM fhir_posting WHERE tenant_id = %s)",
+            [tenant_id_current(), tenant_id_current()],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def resources_reindex(*, after: int, limit: int) -> Done:
     """The next resources of the hospital in scope, in the order of their rows. Writes only what is indexed differently."""
     tenant_id = tenant_id_current()

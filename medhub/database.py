@@ -31,6 +31,7 @@ def database_create(superuser: str, name: str) -> None:
 
 
 def schema_prepare() -> None:
-    """Migrate as the owner and let the app and sweep roles in."""
+    """Migrate as the owner, let the app and sweep roles in, and fill what a migration has emptied."""
     call_command("migrate", database="owner", interactive=False, verbosity=0)
     directory_grant()
+    call_command("fhir_reindex", missing=True)

@@ -19,7 +19,7 @@ from pynetdicom import AE
 
 from tests.dicom_files import part10
 
-PROGRAMS = {"Orthanc": "orthanc", "dcmqrscp": "dcmtk"}
+PROGRAMS = {"Orthanc": "orthanc", "dcmqrscp": "dcmtk", "node": "nodejs"}
 
 
 def need_program(name: str) -> str:

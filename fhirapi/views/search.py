@@ -3,8 +3,8 @@
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
+from django.http import QueryDict
 from django.utils import timezone
-from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,8 +16,10 @@ from fhirapi.search_form import document_form
 from fhirapi.sources import hospital_read
 from fhirapi.validation import ID
 from fhirapi.views.base import FhirView, base_url, type_check
+from fhirapi.views.bodies import body_read, media_of
 from journal.audit import audit_record
 
+FORM = "application/x-www-form-urlencoded"
 FORM_MAX = 64 * 1024
 Pairs = list[tuple[str, str]]
 
@@ -82,12 +84,11 @@ class SystemSearchView(SearchAnswer):
 class SearchFormAnswer(SearchAnswer):
     """The parameters stay out of addresses, and so out of other people's logs; those of the address count as well."""
 
-    parser_classes = [FormParser]
-
     def form_answer(self, request: Request, slug: str, rtype: str) -> Response:
-        if int(request.headers.get("Content-Length") or 0) > FORM_MAX:
-            raise FhirError(413)
-        return self.answer(request, slug, rtype, _pairs(request.query_params) + (_pairs(request.data) if request.data else []))
+        data = body_read(request, limit=FORM_MAX)
+        if data and media_of(request) != FORM:
+            raise FhirError(415)
+        return self.answer(request, slug, rtype, _pairs(request.query_params) + _pairs(QueryDict(data, encoding=request.encoding)))
 
 
 class SearchFormView(SearchFormAnswer):

@@ -1,6 +1,7 @@
 """Small factories for DICOM and AI rows, and a client that speaks FHIR to one hospital."""
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from imaging.models import Instance, Patient, Series, Study
 from journal.types import Event
 from journal.wall.ids import id_new
 from tests.conftest import Hospital
+from tests.web import Web, web_run
 
 SCT = "http://snomed.info/sct"
 LOCAL = "https://medicalcloudaihub.com/fhir/CodeSystem/quantify"
@@ -26,6 +28,14 @@ TEST_DOUBLE = "MedHub Quantify (test double)"
 @pytest.fixture(autouse=True)
 def _urls(settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.fhirapi.urls"
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """The real web server, one for all tests of the group "fhir-web"; no request of theirs may make it log an error."""
+    with web_run(tmp_path_factory.mktemp("web"), MEDHUB_FHIR_RESOURCE_BYTES="100000") as found:
+        yield found
+        assert found.faults() == []
 
 
 def uid_new() -> str:

@@ -163,6 +163,14 @@ def test_a_cursor_fits_its_own_search_only(mercy: Hospital, fhir: Fhir, old: str
     assert response.json()["resourceType"] == "OperationOutcome"
 
 
+def test_a_cursor_keeps_the_order_of_repeated_parameters(mercy: Hospital, fhir: Fhir) -> None:
+    """The last `_sort` counts; with two of them exchanged it would be another order, whose keys are not those of the cursor."""
+    made(mercy, 3)
+    url = fhir.search("DiagnosticReport", "_count=1&_sort=code&_sort=issued")["link"][1]["url"]
+    assert fhir.get(url).status_code == 200
+    assert fhir.get(url.replace("_sort=code&_sort=issued", "_sort=issued&_sort=code")).status_code == 400
+
+
 def test_page_size(mercy: Hospital, fhir: Fhir) -> None:
     """ "`_count` (default 50, max 500)"."""
     with mercy.scope():

@@ -56,6 +56,22 @@ def test_a_reindex_makes_the_index_of_the_texts(mercy: Hospital, fhir: Fhir) -> 
         call_command("fhir_reindex", hospital="nobody")
 
 
+def test_what_a_migration_emptied_is_filled(mercy: Hospital, olaf: Hospital, fhir: Fhir) -> None:
+    """The upgrade finds by itself which hospitals have no index, and leaves the others alone."""
+    for hospital in (mercy, olaf):
+        with hospital.scope():
+            resources_put(resources=WORLD[:4])
+    with mercy.scope(), connection.cursor() as cursor:
+        for table in ("fhir_posting", "fhir_ref"):
+            cursor.execute(f"DELETE FROM {table} WHERE tenant_id = %s", [mercy.tenant.id])
+        cursor.execute("UPDATE fhir_resource SET indexed = '', tok = '{}' WHERE tenant_id = %s", [mercy.tenant.id])
+    assert not fhir.ids("Patient", "identifier=urn:mrn|123")
+    said = StringIO()
+    call_command("fhir_reindex", missing=True, stdout=said)
+    assert said.getvalue().splitlines()[-1] == "4 resources, 4 indexed again"
+    assert len(fhir.ids("Patient", "identifier=urn:mrn|123")) == 1
+
+
 def test_an_update_touches_what_changed_only(mercy: Hospital) -> None:
     """Rows of the index are written by difference: a new name leaves dates, references and telecoms as they are."""
     jane = next(one for one in WORLD if one["id"] == "jane")

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,17 +10,9 @@ import pytest
 
 from tests.conftest import Hospital
 from tests.fhirapi.writing import FHIR_JSON, entry, observation, patient
-from tests.web import Web, web_run
+from tests.web import Web
 
-pytestmark = pytest.mark.stack
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    folder: Path = tmp_path_factory.mktemp("web")
-    with web_run(folder, MEDHUB_FHIR_RESOURCE_BYTES="100000") as found:
-        yield found
-        assert found.faults() == []
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("fhir-web")]
 
 
 @pytest.fixture
