@@ -1,6 +1,7 @@
 """A Patient has two masters (DESIGN section 2): where an EHR's words differ from DICOM's, somebody must look. One work item a person."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import orjson
@@ -11,7 +12,7 @@ from fhirapi.registry import TYPES
 from fhirapi.resources import patient
 from fhirapi.resources.parts import Json
 from fhirapi.sources import PatientRow, hospital_read, patients_by_uuid
-from fhirapi.store import rows_read
+from fhirapi.store import ResourceGoneError, resource_read, rows_read
 from imaging.models import WorkItem
 
 KIND = "patient-differs"
@@ -39,6 +40,33 @@ def differences_look(*, fhir_ids: Sequence[str]) -> None:
     people = patients_by_uuid(uuids=uuids) if uuids else []
     if people:
         differences_note(people=people, hospital=hospital_read().uuid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the store says of a person, in DICOM's words: to be shown beside what the images say."""
+
+    name: str
+    birth_date: str
+    sex: str
+
+
+def record_told(*, fhir_id: str) -> Told | None:
+    """The current Patient of this id; None where it is gone."""
+    try:
+        document = resource_read(rtype="Patient", fhir_id=fhir_id)
+    except ResourceGoneError:
+        return None
+    if document is None:
+        return None
+    found = orjson.loads(document.content)
+    name: Json = next(iter(found.get("name", ())), {})
+    sexes = {gender: sex for sex, gender in patient.GENDERS.items()}
+    return Told(
+        name="^".join((name.get("family", ""), " ".join(name.get("given", ())))).strip("^"),
+        birth_date=found.get("birthDate", "").replace("-", ""),
+        sex=sexes.get(found.get("gender", ""), ""),
+    )
 
 
 def _is_uuid(text: str) -> bool:

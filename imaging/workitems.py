@@ -256,7 +256,7 @@ def sides_of(item: WorkItem) -> tuple[Side | None, Side | None]:
         if second is not None:
             first = Patient.objects.filter(issuer=second.issuer, patient_id=second.patient_id, variant="").exclude(id=second.id).first()
         return _person_side(first), _person_side(second)
-    if item.kind == "patient-differs":  # the EHR's words are read in FHIR
+    if item.kind == "patient-differs":  # the EHR's side is in the FHIR store, above us
         return _person_side(item.patient), None
     if item.kind == "patient-conflict":
         return _study_side(item.study) if item.study else None, _object_side(item.key, item.size)

@@ -189,6 +189,8 @@ def item_sides(item: WorkItem) -> tuple[str, str]:
     """The heads over the two columns."""
     if item.kind == "patient-conflict":
         return (_("The first"), _("The second")) if item.patient and not item.key else (_("The study's patient"), _("The object"))
+    if item.kind == "patient-differs":
+        return _("The images"), _("The EHR")
     if item.kind == "duplicate-replaced":
         return _("Stored: the new one"), _("The old one")
     return _("Stored"), _("The other")

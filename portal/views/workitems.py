@@ -10,6 +10,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from fhirapi.differences import KIND as PATIENT_DIFFERS
+from fhirapi.differences import record_told
 from imaging.models import WorkItem
 from imaging.selectors import work_item_get
 from imaging.workitems import Action, DecisionRefused, Side, actions_of, item_resolve, sides_of
@@ -49,13 +51,20 @@ def workitem(request: HospitalRequest, item_id: int) -> HttpResponse:
     lines: list[Line] = []
     if may_see:
         audit_record(actor=request.actor, action="workitem.view", object_type="WorkItem", object_id=str(item.id))
-        lines = _lines(*sides_of(item))
+        lines = _lines(*_sides(item))
     may_decide = is_allowed(role=request.role, capability="workitem.decide")
     context = {
         "item": item, "lines": lines, "may_see": may_see, "may_decide": may_decide, "heads": item_sides(item),
         "choices": [_choice(item, action) for action in actions_of(item)] if may_decide else [],
     }  # fmt: skip
     return render(request, "portal/workitem.html", context)
+
+
+def _sides(item: WorkItem) -> tuple[Side | None, Side | None]:
+    stored, other = sides_of(item)
+    if item.kind == PATIENT_DIFFERS and item.patient and (told := record_told(fhir_id=str(item.patient.uuid))):
+        other = Side(name=told.name, patient_id="", birth_date=told.birth_date, sex=told.sex)
+    return stored, other
 
 
 def _choice(item: WorkItem, action: Action) -> Choice:

@@ -3,6 +3,8 @@
 import pytest
 from django.urls import reverse
 
+from fhirapi.differences import differences_look
+from fhirapi.writes import Change, changes_write
 from imaging.models import WorkItem
 from journal.models import AuditEvent
 from tests import house
@@ -64,3 +66,20 @@ def test_the_hospital_chooses_what_becomes_of_duplicates(client, mercy) -> None:
     client.logout()
     page = signed_in(client, mercy, "integrator").get(reverse("hospital", args=[mercy.slug])).content.decode()
     assert 'name="policy"' not in page
+
+
+def test_the_images_beside_the_ehr(client, mercy, item) -> None:
+    """A person whom the EHR tells otherwise: both records, and what differs; dismissed by who may decide."""
+    with mercy.scope():
+        person = item.study.patient
+        told = {"resourceType": "Patient", "id": str(person.uuid), "name": [{"family": "Doe-Smith", "given": ["Jane"]}]}
+        changes_write(changes=[Change(rtype="Patient", fhir_id=told["id"], resource=told)])
+        differences_look(fhir_ids=[told["id"]])
+        differs = WorkItem.objects.get(kind="patient-differs")
+    signed_in(client, mercy, "owner")
+    assert "Patient differs from the EHR" in client.get(reverse("attention", args=[mercy.slug])).content.decode()
+    page = client.get(reverse("workitem", args=[mercy.slug, differs.id])).content.decode()
+    for words in ("DOE, JANE", "Doe-Smith, Jane", "differs", "The EHR&#x27;s record and the images differ: the name."):
+        assert words in page, words
+    page = client.post(reverse("workitem-decide", args=[mercy.slug, differs.id]), {"action": "dismiss"}, follow=True).content.decode()
+    assert "Decided." in page
