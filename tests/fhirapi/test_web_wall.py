@@ -150,3 +150,14 @@ def test_criteria_of_every_kind_of_body(ours: Asker, theirs: Asker) -> None:
         refused = theirs.client.post(url, content=body, headers={"content-type": kind, **more})  # type: ignore[arg-type]
         assert (refused.status_code, refused.json()["resourceType"]) == (status, "OperationOutcome")
     assert len(theirs.client.post(f"{url}?identifier=MRN-p2").json()["entry"]) == 1
+
+
+def test_parameters_that_come_in_chunks(theirs: Asker) -> None:
+    """What an operation is told counts, with a length or without one."""
+    asked = [b'{"resourceType":"Parameters","parameter":[{"name":"_type",', b'"valueString":"Observation"}]}']
+    wrong = [b'{"resourceType":"Patient","id":"po",', b'"gender":"unheard-of"}']
+    for join in (b"".join, iter):
+        found = theirs.client.post(f"{theirs.base}/Patient/po/$everything", content=join(asked), headers={"content-type": FHIR_JSON})  # type: ignore[operator]
+        assert [one["resource"]["id"] for one in found.json()["entry"]] == ["oo"]
+        told = theirs.client.post(f"{theirs.base}/Patient/po/$validate", content=join(wrong), headers={"content-type": FHIR_JSON})  # type: ignore[operator]
+        assert "Patient.gender" in told.text
