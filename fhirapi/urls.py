@@ -23,7 +23,11 @@ urlpatterns = [
     path("Patient/$match", MatchView.as_view(), name="fhir-match"),
     path("Patient/<str:patient>/$everything", EverythingView.as_view(), name="fhir-everything"),
     path("<str:rtype>/$meta", MetaView.as_view(), name="fhir-meta-type"),
-    path("<str:rtype>/$validate", ValidateView.as_view(http_method_names=["post"]), name="fhir-validate-type"),
+    path(
+        "<str:rtype>/$validate",
+        ValidateView.as_view(http_method_names=["post"], is_guarded=False),
+        name="fhir-validate-type",
+    ),
     path("<str:rtype>/<str:fhir_id>/$meta", MetaView.as_view(), name="fhir-meta"),
     path("<str:rtype>/<str:fhir_id>/$meta-add", MetaChangeView.as_view(), name="fhir-meta-add"),
     path("<str:rtype>/<str:fhir_id>/$meta-delete", MetaChangeView.as_view(is_deletion=True), name="fhir-meta-delete"),

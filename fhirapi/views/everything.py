@@ -1,5 +1,6 @@
 """GET and POST [base]/Patient/[id]/$everything (FHIR R4, operation Patient-everything)."""
 
+from functools import cached_property
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
@@ -79,8 +80,13 @@ class EverythingView(FhirView):
             raise FhirError(403)
         return tuple(name for name in wanted or TYPES if name not in self.hidden)
 
-    def zone(self) -> ZoneInfo:
+    @cached_property
+    def hospitals_zone(self) -> ZoneInfo:
         return hospital_read().zone
+
+    def zone(self) -> ZoneInfo:
+        """Asked once a request, and only where a day needs it."""
+        return self.hospitals_zone
 
 
 def _count(text: str) -> int:

@@ -121,3 +121,4 @@ def test_only_for_who_may_read_the_trail(mercy: Hospital, olaf: Hospital) -> Non
     assert Auditor(mercy, "auditor").get(f"Patient/{made['id']}").status_code == 403
     assert Auditor(mercy, "admin").get("AuditEvent").status_code == 403
     assert writer.put(f"AuditEvent/{fhir_id}", {}).status_code == 405
+    assert writer.post("AuditEvent/$validate", {"resourceType": "AuditEvent"}).status_code == 200, "that looks at nothing of ours"

@@ -1,8 +1,10 @@
 """What the hub emits beyond the report itself: Endpoints, orders, Tasks, and what becomes of a Patient with two masters."""
 
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -18,6 +20,7 @@ from fhirapi.projections import (
     reports_put,
 )
 from imaging.models import Order, Patient, Study, WorkItem
+from journal.audit import Actor, audit_record, audit_seal
 from journal.outbox import PermanentError
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import event, report_make, study_make
@@ -234,3 +237,25 @@ def test_the_merged_are_rebuilt(mercy: Hospital, writer: Writer) -> None:
     valid(found)
     assert (found["active"], found["link"]) == (False, [{"other": {"reference": f"Patient/{stays.uuid}"}, "type": "replaced-by"}])
     assert writer.get(f"Patient/{stays.uuid}").status_code == 404, "only what was asked for"
+
+
+def test_everything_is_rebuilt(mercy: Hospital, writer: Writer) -> None:
+    """From the rows alone, as if no event had ever come; a second run changes nothing."""
+    with mercy.scope():
+        study = study_make()
+        report = report_make(study)
+        gone = Patient.objects.create(patient_id="gone", merged_into_id=study.patient_id)
+        job = Job.objects.get()
+        audit_record(actor=Actor(name="user:1"), action="study.view", object_type="Study", object_id=str(study.uuid))
+        audit_seal()
+    out = StringIO()
+    for _ in range(2):
+        call_command("fhir_rebuild", tenant=mercy.slug, stdout=out)
+    lines = out.getvalue().splitlines()
+    assert [line.partition(",")[0] for line in lines[:5]] == ["1 studies", "2 patients", "1 jobs", "1 reports", "1 audit records"]
+    assert all(line.endswith(", 0 resources changed") for line in lines[5:]), lines
+    for path in (
+        f"ImagingStudy/{study.uuid}", f"Patient/{study.patient.uuid}", f"Patient/{gone.uuid}", f"Task/{job.uuid}",
+        f"DiagnosticReport/{report.uuid}",
+    ):  # fmt: skip
+        assert writer.get(path).status_code == 200, path

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from fhirapi.matching import GRADE
 from fhirapi.operations import operations
@@ -105,6 +107,17 @@ def test_everything_between_days(writer: Writer, query: str, left_out: set[str])
     name = record_make(writer, "p1")
     whole = set(ids(writer.get(f"Patient/{name}/$everything").json()))
     assert set(ids(writer.get(f"Patient/{name}/$everything?{query}").json())) == whole - left_out
+
+
+def test_everything_is_two_statements_a_page(writer: Writer) -> None:
+    """ "two statements a page": the patient and the page; the hospital's zone where days are asked for, and the audit record."""
+    name = record_make(writer, "p1")
+    writer.get(f"Patient/{name}/$everything")
+    for query, wanted in (("", 3), ("?_count=2", 3), ("?start=2026-01-01&end=2026-12-31", 4)):
+        with CaptureQueriesContext(connection) as captured:
+            assert writer.get(f"Patient/{name}/$everything{query}").status_code == 200
+        tables = [one["sql"] for one in captured if "fhir_" in one["sql"] or "journal_" in one["sql"] or '"tenants_tenant"' in one["sql"]]
+        assert len(tables) == wanted, tables
 
 
 def test_everything_by_type_and_what_it_refuses(writer: Writer) -> None:

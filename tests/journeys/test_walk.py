@@ -13,6 +13,7 @@ import pytest
 from imaging.models import Association
 from journal.audit import audit_verify
 from journal.models import AuditEvent, AuditSeal, Delivery
+from tenants.services import token_create
 from tests.dicom_files import shared_file
 
 pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.broker, pytest.mark.xdist_group("stack")]
@@ -34,6 +35,9 @@ def test_a_study_becomes_a_report(house, joined, olaf) -> None:
     assert "not a medical device" in bundle["entry"][0]["resource"]["conclusion"]
     study = fhir(house, joined, f"ImagingStudy?identifier=urn:dicom:uid|urn:oid:{report.study.study_uid}").json()
     assert study["entry"][0]["resource"]["numberOfInstances"] == 48
+    (task,) = fhir(house, joined, f"Task?focus=ImagingStudy/{report.study.uuid}").json()["entry"]
+    assert task["resource"]["status"] == "completed"
+    assert task["resource"]["output"][0]["valueReference"]["reference"] == f"DiagnosticReport/{report.uuid}"
     assert report.trace_id == report.study.trace_id != ""
     with joined.scope():
         row = Association.objects.get()
@@ -158,3 +162,12 @@ def test_everything_was_delivered_and_the_audit_is_sealed(house, joined) -> None
             return is_whole and audit_verify() is None
 
     house.wait(is_sealed, "the seal", seconds=15)
+    owner = {"authorization": f"Bearer {token_create(tenant=joined.tenant, name='owner', role='owner')}"}
+    address = f"http://127.0.0.1:{house.stack.ports.http}/t/{joined.slug}/fhir/r4/AuditEvent?_total=accurate&_count=1"
+
+    def is_told() -> bool:
+        with joined.scope():
+            count = AuditSeal.objects.count()
+        return httpx.get(address, headers=owner).json().get("total", 0) >= count - 2  # asking is in the trail as well
+
+    house.wait(is_told, "the sealed trail as AuditEvents", seconds=15)
