@@ -19,7 +19,8 @@ Condition = tuple[str, tuple[datetime, ...]]
 
 DATE = re.compile(
     r"(?P<year>\d{4})(-(?P<month>\d{2})(-(?P<day>\d{2})(T(?P<hour>\d{2}):(?P<minute>\d{2})"
-    r"(:(?P<second>\d{2})(\.(?P<fraction>\d{1,6})\d*)?)?(?P<offset>Z|[+-]\d{2}:\d{2})?)?)?)?"
+    r"(:(?P<second>\d{2})(\.(?P<fraction>\d{1,6})\d*)?)?(?P<offset>Z|[+-]\d{2}:\d{2})?)?)?)?",
+    re.ASCII,
 )
 CONDITIONS = {
     "eq": "({r}.last_updated >= %s AND {r}.last_updated < %s)",

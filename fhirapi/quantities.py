@@ -11,7 +11,7 @@ from fhirapi.outcomes import FhirError
 from fhirapi.registry import PREFIXES
 from fhirapi.search_terms import Rows, Sql
 
-NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?")
+NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 # On a row's [lo, hi], which are one for a plain value: alternatives, each one walk of an index. `v` is the number itself, `a` and
 # `b` its implied range, `p` and `q` that of `ap`.
 Alternative = tuple[str, str]  # SQL, and the letters of its values

@@ -31,6 +31,7 @@ HOSTILE = [
     "birthdate=9998-12-31",
     "birthdate=ge9999",
     "birthdate=2026-02-29",
+    "birthdate=٢٠٢٠",
     "birthdate=2026-06-31T99:00",
     "name=%FF%FE",
     "name=" + "x" * 5000,
@@ -41,6 +42,7 @@ HOSTILE = [
     "_has:Observation:patient:value-quantity=ap0",
     "_has:Observation:patient:value-quantity=1e9999",
     "_has:Observation:patient:value-quantity=NaN",
+    "_has:Observation:patient:value-quantity=٣",
     "_has:Observation:patient:value-quantity=1,2|x",
     "_has:Observation:patient:code-value-quantity=$",
     "_has:Observation:patient:code-value-quantity=a$b$c",
@@ -106,5 +108,6 @@ def test_hostile_searches_are_answered(filled: Fhir) -> None:
                 assert "xxx" not in issue["diagnostics"]
     for place in ("1e400|0", "0|1e400", "91|0", "0|-181", "||", "a|b", "0|0|1|parsec", "0|0|-1", "0|0|1e999|km"):
         assert filled.get(f"Location?near={place}").status_code in {200, 400}, place
+    assert filled.get("Patient?birthdate=٢٠٢٠").status_code == 400, "digits of FHIR are ASCII"
     found = filled.get("Patient?name:contains=%25").json()
     assert "entry" not in found  # a percent sign is no wildcard

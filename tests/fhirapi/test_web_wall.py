@@ -48,6 +48,7 @@ def bundle(kind: str, *entries: dict[str, Any]) -> dict[str, Any]:
 
 
 PATCH = [{"op": "replace", "path": "/gender", "value": "male"}]
+META = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [{"code": "ours"}]}}]}
 JSON_PATCH = "application/json-patch+json"
 REQUESTS: list[tuple[str, str, Any]] = [
     ("GET", "Patient/po", None), ("HEAD", "Patient/po", None), ("GET", "Patient/po/_history/1", None), ("GET", "Patient/po/_history", None),
@@ -57,6 +58,9 @@ REQUESTS: list[tuple[str, str, Any]] = [
     ("PATCH", "Patient/po", PATCH), ("PATCH", "Patient?identifier=MRN-po", PATCH), ("DELETE", "Patient/po", None),
     ("DELETE", "Patient?identifier=MRN-po", None), ("POST", "", bundle("batch", entry("GET", "Patient/po"))),
     ("POST", "", bundle("transaction", entry("DELETE", "Patient/po"))),
+    ("GET", "Patient/po/$everything", None), ("GET", "Patient/po/$meta", None), ("POST", "Patient/po/$meta-add", META),
+    ("GET", "$meta", None), ("GET", "Patient/po/$validate", None), ("POST", "Patient/$match", patient("MRN-po")),
+    ("POST", "Patient/$validate", patient()),
 ]  # fmt: skip
 
 
@@ -83,10 +87,13 @@ def test_the_other_ids_are_not_there(ours: Asker, theirs: Asker) -> None:
     for method, path, expected in (
         ("GET", "Patient/po", 404), ("GET", "Patient/po/_history/1", 404), ("GET", "Patient/po/_history", 404),
         ("PATCH", "Patient/po", 404), ("DELETE", "Patient/po", 404), ("PATCH", "Patient?identifier=MRN-po", 404),
-        ("DELETE", "Patient?_id=po", 404),
+        ("DELETE", "Patient?_id=po", 404), ("GET", "Patient/po/$everything", 404), ("GET", "Patient/po/$meta", 404),
+        ("POST", "Patient/po/$meta-add", 404), ("POST", "Patient/po/$meta-delete", 404), ("GET", "Patient/po/$validate", 404),
     ):  # fmt: skip
-        body = PATCH if method == "PATCH" else None
+        body = {"PATCH": PATCH, "POST": META}.get(method)
         assert ours(method, path, body, content_type=media(method)).status_code == expected, (method, path)
+    assert "entry" not in ours("POST", "Patient/$match", patient("MRN-po")).json()
+    assert ours("GET", "$meta").json() == {"resourceType": "Parameters"}
     assert ours("PUT", "Patient/po", patient() | {"id": "po"}, if_match='W/"1"').status_code == 412
     for rtype, query in (
         ("Patient", "_id=po"), ("Patient", "identifier=MRN-po"), ("Patient", "_has:Observation:patient:code=1-8"),
@@ -150,3 +157,14 @@ def test_criteria_of_every_kind_of_body(ours: Asker, theirs: Asker) -> None:
         refused = theirs.client.post(url, content=body, headers={"content-type": kind, **more})  # type: ignore[arg-type]
         assert (refused.status_code, refused.json()["resourceType"]) == (status, "OperationOutcome")
     assert len(theirs.client.post(f"{url}?identifier=MRN-p2").json()["entry"]) == 1
+
+
+def test_parameters_that_come_in_chunks(theirs: Asker) -> None:
+    """What an operation is told counts, with a length or without one."""
+    asked = [b'{"resourceType":"Parameters","parameter":[{"name":"_type",', b'"valueString":"Observation"}]}']
+    wrong = [b'{"resourceType":"Patient","id":"po",', b'"gender":"unheard-of"}']
+    for join in (b"".join, iter):
+        found = theirs.client.post(f"{theirs.base}/Patient/po/$everything", content=join(asked), headers={"content-type": FHIR_JSON})  # type: ignore[operator]
+        assert [one["resource"]["id"] for one in found.json()["entry"]] == ["oo"]
+        told = theirs.client.post(f"{theirs.base}/Patient/po/$validate", content=join(wrong), headers={"content-type": FHIR_JSON})  # type: ignore[operator]
+        assert "Patient.gender" in told.text
