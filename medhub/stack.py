@@ -148,6 +148,7 @@ class Stack:
             ),
             Program(
                 "web", [*gunicorn, "medhub.worker.StayingWorker", "--preload", "--workers", "3", "--threads", "6", "--timeout", "120",
+                        "--limit-request-line", "8190",
                         "--bind", f"127.0.0.1:{self.ports.http}", "medhub.wsgi:application"],
             ),
         ]  # fmt: skip
