@@ -23,9 +23,9 @@ RESOURCE = (
 def load(*, dsn: str, tenant_id: int, patients: range) -> None:
     """All resources of these patients, a transaction for each five thousand."""
     from bench.fhir_make import resources_make
-    from fhirapi.hashes import is_posted
-    from fhirapi.index import resource_index
-    from fhirapi.postings import POSTING, SIDES
+    from fhirapi.index.hashes import is_posted
+    from fhirapi.index.indexed import resource_index
+    from fhirapi.index.postings import POSTING, SIDES
     from fhirapi.registry import TYPES
     from fhirapi.store import REST, Draft
     from journal.wall.ids import id_new

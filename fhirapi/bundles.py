@@ -9,7 +9,7 @@ import orjson
 
 from fhirapi.history import Version
 from fhirapi.outcomes import outcome
-from fhirapi.search import Page
+from fhirapi.search.pages import Page
 from fhirapi.store import Document, instant
 
 Pairs = Sequence[tuple[str, str]]

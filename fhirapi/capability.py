@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhirapi.interactions import GUARDED, HUB_ONLY, PATCHES, SYSTEM, WRITING, interactions
-from fhirapi.operations import operations
+from fhirapi.operations.known import operations
 from fhirapi.registry import COMMON, TYPES, ResourceType
 
 PUBLISHED = "2026-11-30"  # of this shape of the API; change it with the registry

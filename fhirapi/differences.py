@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 from django.utils import timezone
 
-from fhirapi.index_values import normalized
+from fhirapi.index.values import normalized
 from fhirapi.registry import TYPES
 from fhirapi.resources import patient
 from fhirapi.resources.parts import Json

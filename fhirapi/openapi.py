@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhirapi.interactions import PATCHES, interactions
-from fhirapi.operations import operations
+from fhirapi.operations.known import operations
 from fhirapi.registry import COMMON, TYPES, ResourceType
 
 Json = dict[str, Any]

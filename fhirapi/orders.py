@@ -6,7 +6,7 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
-from fhirapi.hashes import token_hash
+from fhirapi.index.hashes import token_hash
 from fhirapi.registry import TYPES
 from fhirapi.resources.imaging_study import accession_of
 from fhirapi.resources.parts import Json, reference

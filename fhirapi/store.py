@@ -12,10 +12,10 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from fhirapi.hashes import hash64
-from fhirapi.index import Indexed, resource_index
+from fhirapi.index.hashes import hash64
+from fhirapi.index.indexed import Indexed, resource_index
+from fhirapi.index.postings import index_replace, index_statement
 from fhirapi.jsontext import json_canonical, json_dump
-from fhirapi.postings import index_replace, index_statement
 from fhirapi.registry import NAMES, TYPES
 from fhirapi.validation import resource_check
 from journal.wall.ids import id_new

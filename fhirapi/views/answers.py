@@ -6,7 +6,7 @@ from rest_framework.response import Response
 
 from fhirapi.outcomes import outcome
 from fhirapi.store import Document
-from fhirapi.writes import Done
+from fhirapi.writing.writes import Done
 
 DONE = {200: "The resource was updated, or says what it said before.", 201: "The resource was created.", 204: "The resource is deleted."}
 

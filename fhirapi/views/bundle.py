@@ -10,17 +10,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fhirapi.bundles import entry_text, response_bundle
-from fhirapi.entries import Entry, EntryRefusedError, entries_read, entry_read
 from fhirapi.outcomes import FhirError, outcome_response
 from fhirapi.store import instant
-from fhirapi.transactions import transaction_write
 from fhirapi.views.answers import done_of, version_url
 from fhirapi.views.base import WritingView, base_url
 from fhirapi.views.bodies import preference, resource_of, tree_read
 from fhirapi.views.dispatch import entry_dispatch
 from fhirapi.views.formats import FHIR_JSON
 from fhirapi.views.search import SystemSearchView
-from fhirapi.writes import Done
+from fhirapi.writing.entries import Entry, EntryRefusedError, entries_read, entry_read
+from fhirapi.writing.transactions import transaction_write
+from fhirapi.writing.writes import Done
 from journal.audit import audit_facts_append
 from tenants.permissions import is_allowed
 

@@ -9,11 +9,11 @@ from django.http import HttpResponseBase
 from django.urls import Resolver404, resolve
 from rest_framework.request import Request
 
-from fhirapi.conditional import FORM
-from fhirapi.entries import Entry
 from fhirapi.jsontext import json_dump
 from fhirapi.outcomes import FhirError
 from fhirapi.views.formats import FHIR_JSON
+from fhirapi.writing.conditional import FORM
+from fhirapi.writing.entries import Entry
 
 # Who asks, and under which name the server is reached.
 KEPT = (

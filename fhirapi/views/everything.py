@@ -11,18 +11,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fhirapi.bundles import link_url, searchset
-from fhirapi.conditional import FORM
-from fhirapi.dates import date_range
-from fhirapi.everything import EverythingQuery, Place, care_dates, everything_read
-from fhirapi.operations import Pairs, parameter_pairs
+from fhirapi.operations.everything import EverythingQuery, Place, care_dates, everything_read
+from fhirapi.operations.known import Pairs, parameter_pairs
 from fhirapi.outcomes import FhirError
-from fhirapi.query_values import Context
 from fhirapi.registry import COUNT_MAX, TYPES
-from fhirapi.search import Page
+from fhirapi.search.dates import date_range
+from fhirapi.search.pages import Page
+from fhirapi.search.values import Context
 from fhirapi.sources import hospital_read
 from fhirapi.views.base import FhirView, base_url
 from fhirapi.views.bodies import has_body, preference, tree_read
 from fhirapi.views.operations import found
+from fhirapi.writing.conditional import FORM
 from journal.audit import audit_record
 
 CURSOR = "_cursor"
@@ -48,7 +48,7 @@ class EverythingView(FhirView):
             raise FhirError(400, f"$everything takes {', '.join(PARAMETERS)}.", code="not-supported")
         kept = [(name, value) for name, value in pairs if name in PARAMETERS and value]
         cursor = next((value for name, value in pairs if name == CURSOR), "")
-        salt = f"fhirapi.everything.{sha256(orjson.dumps([self.tenant_id, patient, kept])).hexdigest()}"
+        salt = f"fhirapi.operations.everything.{sha256(orjson.dumps([self.tenant_id, patient, kept])).hexdigest()}"
         documents, last = everything_read(query=self.query(patient, kept, base, _cursor_read(cursor, salt)))
         audit_record(actor=self.actor, action="fhir.everything", object_type="Patient", object_id=patient)
         links = [("self", link_url(base=base, rtype=place, pairs=[*kept, (CURSOR, cursor)] if cursor else kept))]

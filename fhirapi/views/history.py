@@ -10,15 +10,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fhirapi.bundles import history_bundle, link_url
-from fhirapi.conditional import FORM
-from fhirapi.dates import date_range
 from fhirapi.history import HistoryQuery, Place, versions_count, versions_read
 from fhirapi.outcomes import FhirError
 from fhirapi.registry import COUNT_DEFAULT, COUNT_MAX, TYPES
+from fhirapi.search.dates import date_range
 from fhirapi.sources import hospital_read
 from fhirapi.validation import ID
 from fhirapi.views.base import FhirView, base_url, type_check
 from fhirapi.views.bodies import preference
+from fhirapi.writing.conditional import FORM
 from journal.audit import audit_record
 
 CURSOR = "_cursor"

@@ -8,9 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fhirapi.jsontext import json_dump, json_load
-from fhirapi.matching import match_bundle, patients_match
-from fhirapi.metas import meta_change, metas_gather
-from fhirapi.operations import parameter_one, parameters_read, returned
+from fhirapi.operations.known import parameter_one, parameters_read, returned
+from fhirapi.operations.matching import match_bundle, patients_match
+from fhirapi.operations.metas import meta_change, metas_gather
 from fhirapi.outcomes import FhirError, outcome_of
 from fhirapi.registry import COUNT_MAX, TYPES
 from fhirapi.store import Document, instant, resource_read

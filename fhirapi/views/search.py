@@ -10,9 +10,9 @@ from rest_framework.response import Response
 
 from fhirapi.bundles import link_url, searchset
 from fhirapi.outcomes import FhirError
-from fhirapi.query import CURSOR, Parsed, cursor_make, query_parse
-from fhirapi.search import Page, resource_search
-from fhirapi.search_form import document_form
+from fhirapi.search.form import document_form
+from fhirapi.search.pages import Page, resource_search
+from fhirapi.search.query import CURSOR, Parsed, cursor_make, query_parse
 from fhirapi.sources import hospital_read
 from fhirapi.validation import ID
 from fhirapi.views.base import FhirView, base_url, type_check

@@ -6,10 +6,9 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fhirapi.conditional import FORM, Criteria, criteria_lock, criteria_make, criteria_match, criteria_read
 from fhirapi.interactions import is_writable
 from fhirapi.outcomes import FhirError
-from fhirapi.patches import patch_make
+from fhirapi.patch.patches import patch_make
 from fhirapi.views.answers import done_of, done_response
 from fhirapi.views.base import WritingView, base_url, type_check
 from fhirapi.views.bodies import (
@@ -26,7 +25,8 @@ from fhirapi.views.bodies import (
 from fhirapi.views.formats import JSON_PATCH, JSON_TYPES, XML_TYPES
 from fhirapi.views.read import ReadView
 from fhirapi.views.search import SearchView
-from fhirapi.writes import Change, Done, Resource, change_write, fhir_id_new, fresh_write
+from fhirapi.writing.conditional import FORM, Criteria, criteria_lock, criteria_make, criteria_match, criteria_read
+from fhirapi.writing.writes import Change, Done, Resource, change_write, fhir_id_new, fresh_write
 from journal.audit import audit_record
 from journal.wall.scope import is_in_scope
 

@@ -11,7 +11,7 @@ import pytest
 from fhirpathpy.models import models
 
 from fhirapi.definitions.accessors import ACCESSORS
-from fhirapi.index import resource_index
+from fhirapi.index.indexed import resource_index
 from fhirapi.registry import DEFINITIONS, TYPES
 from tests.fhirapi.official import official_examples
 

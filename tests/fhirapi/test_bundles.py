@@ -12,9 +12,9 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from fhir.resources.R4B import get_fhir_model_class
 
-from fhirapi.links import rewritten
 from fhirapi.views import bundle as bundle_view
 from fhirapi.views import write as write_view
+from fhirapi.writing.links import rewritten
 from tests.conftest import Hospital
 from tests.fhirapi.test_http import assert_outcome
 from tests.fhirapi.test_store import at_once, rows

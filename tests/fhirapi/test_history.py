@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from fhir.resources.R4B import get_fhir_model_class
 
-from fhirapi.dates import date_range
 from fhirapi.history import HistoryQuery, versions_read
 from fhirapi.registry import TYPES
+from fhirapi.search.dates import date_range
 from fhirapi.store import instant, resources_put
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import patient_resource

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import connection
 
 from bench.fhir_make import resources_make
-from fhirapi.imports import lines_import
+from fhirapi.writing.imports import lines_import
 from journal.models import AuditEvent
 from tests.conftest import Hospital
 from tests.fhirapi.writing import Writer

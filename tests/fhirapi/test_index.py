@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirapi.index import resource_index
-from fhirapi.periods import NO_DATE, NO_END, text_range, value_range
-from fhirapi.search_form import Form, document_form
+from fhirapi.index.indexed import resource_index
+from fhirapi.index.periods import NO_DATE, NO_END, text_range, value_range
+from fhirapi.search.form import Form, document_form
 from fhirapi.store import Document
 from tests.fhirapi.conftest import Fhir
 from tests.fhirapi.test_search_cases import observation

@@ -9,9 +9,9 @@ import pytest
 
 from fhirapi import store
 from fhirapi.definitions.accessors import ACCESSORS
-from fhirapi.query import query_parse
 from fhirapi.registry import TYPES, Leaf, Param
-from fhirapi.search import resource_search
+from fhirapi.search.pages import resource_search
+from fhirapi.search.query import query_parse
 from tests.conftest import Hospital
 from tests.fhirapi.official import official_examples
 

@@ -7,8 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from fhirapi.everything import EverythingQuery, everything_read
-from fhirapi.matching import patients_match
+from fhirapi.operations.everything import EverythingQuery, everything_read
+from fhirapi.operations.matching import patients_match
 from fhirapi.registry import TYPES
 from tests.conftest import Hospital
 from tests.fhirapi.test_search_plans import _nodes, crowd  # noqa: F401 a fixture

@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from fhirapi.matching import GRADE
-from fhirapi.operations import operations
+from fhirapi.operations.known import operations
+from fhirapi.operations.matching import GRADE
 from fhirapi.projections import diagnostic_report_project, imaging_study_project
 from fhirapi.registry import TYPES
 from fhirapi.validation import resource_validate

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.db import connection, connections
 
-from fhirapi import search
+from fhirapi.search import pages as search
 from fhirapi.store import resources_put
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import Fhir, patient_resource

@@ -12,9 +12,9 @@ from lxml import etree
 
 from fhirapi.jsontext import json_dump, json_load
 from fhirapi.outcomes import FhirError
-from fhirapi.patch_elements import members
-from fhirapi.patch_json import PatchError, is_equal, json_patch_apply
-from fhirapi.patches import patch_make
+from fhirapi.patch.elements import members
+from fhirapi.patch.jsonpatch import PatchError, is_equal, json_patch_apply
+from fhirapi.patch.patches import patch_make
 from tests.conftest import Hospital
 from tests.dicom_files import SHARED
 from tests.fhirapi.test_http import assert_outcome

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from fhirapi.reindex import resources_reindex
+from fhirapi.index.reindex import resources_reindex
 from fhirapi.store import resources_put
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import Fhir

@@ -9,10 +9,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from fhirapi import index_values, query_values
-from fhirapi.dates import date_range
+from fhirapi.index import values as index_values
 from fhirapi.outcomes import FhirError
 from fhirapi.projections import diagnostic_report_project, imaging_study_project
+from fhirapi.search import values as query_values
+from fhirapi.search.dates import date_range
 from fhirapi.store import resources_put
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import Fhir, event, measurement, patient_resource, report_make, study_make

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fhirapi import query
+from fhirapi.search import query
 from fhirapi.store import resources_put
 from tests.conftest import Hospital
 from tests.fhirapi.writing import Writer

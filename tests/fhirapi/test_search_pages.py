@@ -10,8 +10,9 @@ import pytest
 from django.db import connection, connections
 from fhir.resources.R4B import get_fhir_model_class
 
-from fhirapi import search, search_include
 from fhirapi.projections import imaging_study_project
+from fhirapi.search import include as search_include
+from fhirapi.search import pages as search
 from fhirapi.store import resources_put
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import Fhir, event, patient_resource, study_make

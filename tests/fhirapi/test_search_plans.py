@@ -7,9 +7,9 @@ import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from fhirapi import search
-from fhirapi.query import query_parse
-from fhirapi.search import resource_search
+from fhirapi.search import pages as search
+from fhirapi.search.pages import resource_search
+from fhirapi.search.query import query_parse
 from fhirapi.store import resources_put
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import Fhir

@@ -10,7 +10,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from fhirapi import store
-from fhirapi.hashes import token_hash
+from fhirapi.index.hashes import token_hash
 from fhirapi.store import ResourceGoneError, StoreConflictError, resource_read, resources_put
 from fhirapi.validation import InvalidResourceError
 from tests.fhirapi.conftest import Fhir, patient_resource

@@ -4,7 +4,7 @@ import pytest
 from django.urls import reverse
 
 from fhirapi.differences import differences_look
-from fhirapi.writes import Change, changes_write
+from fhirapi.writing.writes import Change, changes_write
 from imaging.models import WorkItem
 from journal.models import AuditEvent
 from tests import house

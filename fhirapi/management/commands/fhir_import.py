@@ -16,9 +16,9 @@ from django.db import connections
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fhirapi.imports import Imported, Line, lines_import
 from fhirapi.sources import hospital_id
 from fhirapi.validation import models_warm
+from fhirapi.writing.imports import Imported, Line, lines_import
 
 BATCH = 500  # lines a transaction
 LINE_MAX = 16 << 20

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from fhirapi.reindex import index_is_missing, resources_reindex
+from fhirapi.index.reindex import index_is_missing, resources_reindex
 from fhirapi.sources import hospital_id
 from journal.wall.scope import tenant_scope
 from tenants.selectors import tenant_ids_all

@@ -7,15 +7,15 @@ from hashlib import blake2b
 from typing import Any
 
 from fhirapi.definitions.accessors import ACCESSORS
-from fhirapi.hashes import branch_number, present_hash
-from fhirapi.index_values import LOCAL, MAKERS, Gathered, Maker
-from fhirapi.periods import NO_DATE
+from fhirapi.index.hashes import branch_number, present_hash
+from fhirapi.index.periods import NO_DATE
+from fhirapi.index.values import LOCAL, MAKERS, Gathered, Maker
 from fhirapi.registry import TYPES, Leaf
 
 
 @dataclass(frozen=True, kw_only=True)
 class Indexed:
-    """One resource as the index sees it; each row's columns are those of its table after `rid` (fhirapi.postings)."""
+    """One resource as the index sees it; each row's columns are those of its table after `rid` (fhirapi.index.postings)."""
 
     tokens: tuple[int, ...] = ()
     refs: tuple[tuple[str, int, str], ...] = ()  # (branch, number of the target's type, id)

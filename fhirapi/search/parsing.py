@@ -1,11 +1,11 @@
 """One search parameter of any form -> a Term: plain, with a modifier, chained, reversed (`_has`), or common to all types."""
 
-from fhirapi.dates import updated_condition
 from fhirapi.outcomes import FhirError
-from fhirapi.query_composites import composite_term
-from fhirapi.query_values import Context, plain, value_term, values_split
 from fhirapi.registry import TYPES, Param, ResourceType
-from fhirapi.search_terms import All, AnyOf, Column, Ids, PointedAtBy, PointsAt, Term
+from fhirapi.search.composites import composite_term
+from fhirapi.search.dates import updated_condition
+from fhirapi.search.terms import All, AnyOf, Column, Ids, PointedAtBy, PointsAt, Term
+from fhirapi.search.values import Context, plain, value_term, values_split
 from fhirapi.validation import ID
 from imaging.selectors import study_uuids_holding
 

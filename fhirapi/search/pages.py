@@ -10,12 +10,12 @@ from typing import Any
 
 from django.db import OperationalError, connection
 
+from fhirapi.index.periods import NO_DATE
 from fhirapi.outcomes import FhirError
-from fhirapi.periods import NO_DATE
 from fhirapi.registry import NAMES, ONE, TYPES
-from fhirapi.search_include import Include, included
-from fhirapi.search_sort import NEWEST, OLDEST, UPDATED, Position, Sort, after, order_by
-from fhirapi.search_terms import All, Patients, Sql, Term, Tokens, conjunction, sql_join, unmet
+from fhirapi.search.include import Include, included
+from fhirapi.search.sort import NEWEST, OLDEST, UPDATED, Position, Sort, after, order_by
+from fhirapi.search.terms import All, Patients, Sql, Term, Tokens, conjunction, sql_join, unmet
 from fhirapi.store import Document
 from journal.wall.scope import tenant_id_current
 

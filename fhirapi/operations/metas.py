@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from fhirapi.hashes import present_hash
+from fhirapi.index.hashes import present_hash
 from fhirapi.jsontext import json_load
 from fhirapi.outcomes import FhirError
 from fhirapi.registry import TYPES
-from fhirapi.search import time_limit
+from fhirapi.search.pages import time_limit
 from fhirapi.store import (
     REST,
     ResourceGoneError,
@@ -23,7 +23,7 @@ from fhirapi.store import (
     lock_take,
     rows_read,
 )
-from fhirapi.writes import hub_check
+from fhirapi.writing.writes import hub_check
 from journal.wall.scope import tenant_id_current
 
 Json = dict[str, Any]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from fhirapi.hashes import hash64
+from fhirapi.index.hashes import hash64
 from fhirapi.outcomes import FhirError
 from fhirapi.registry import PREFIXES
-from fhirapi.search_terms import Rows, Sql
+from fhirapi.search.terms import Rows, Sql
 
 NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 # On a row's [lo, hi], which are one for a plain value: alternatives, each one walk of an index. `v` is the number itself, `a` and

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from django.db import connection
 
-from fhirapi.hashes import is_posted
-from fhirapi.index import Indexed
+from fhirapi.index.hashes import is_posted
+from fhirapi.index.indexed import Indexed
 from journal.wall.scope import tenant_id_current
 
 Row = tuple[Any, ...]

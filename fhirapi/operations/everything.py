@@ -11,11 +11,11 @@ from typing import Any
 
 from django.db import connection
 
-from fhirapi.periods import NO_DATE
-from fhirapi.query_values import Context, value_term
+from fhirapi.index.periods import NO_DATE
 from fhirapi.registry import NAMES, TYPES
-from fhirapi.search import time_limit
-from fhirapi.search_terms import All, AnyOf, Column, Term, conjunction
+from fhirapi.search.pages import time_limit
+from fhirapi.search.terms import All, AnyOf, Column, Term, conjunction
+from fhirapi.search.values import Context, value_term
 from fhirapi.store import Document
 from journal.wall.scope import tenant_id_current
 

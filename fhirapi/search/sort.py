@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fhirapi.hashes import branch_number
-from fhirapi.index_values import IDENTIFIER, LOCAL, TEXT
-from fhirapi.periods import NO_DATE
+from fhirapi.index.hashes import branch_number
+from fhirapi.index.periods import NO_DATE
+from fhirapi.index.values import IDENTIFIER, LOCAL, TEXT
 from fhirapi.registry import Leaf, Param, ResourceType
-from fhirapi.search_terms import Sql
+from fhirapi.search.terms import Sql
 from journal.wall.scope import tenant_id_current
 
 Position = tuple[

@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fhirapi.dates import Zone, date_rows
-from fhirapi.hashes import branch_number, posted_hash, present_hash, reference_hash, token_hash, uri_hash
-from fhirapi.index_values import IDENTIFIER, NORM_MAX, OF_TYPE, TEXT, normalized
+from fhirapi.index.hashes import branch_number, posted_hash, present_hash, reference_hash, token_hash, uri_hash
+from fhirapi.index.quantities import near_rows, quantity_rows
+from fhirapi.index.values import IDENTIFIER, NORM_MAX, OF_TYPE, TEXT, normalized
 from fhirapi.outcomes import FhirError
-from fhirapi.quantities import near_rows, quantity_rows
 from fhirapi.registry import OR_MAX, TYPES, VALUE_SETS, Param, ResourceType
-from fhirapi.search_terms import All, Not, Patients, Rows, Sql, Term, Tokens, sql_join
+from fhirapi.search.dates import Zone, date_rows
+from fhirapi.search.terms import All, Not, Patients, Rows, Sql, Term, Tokens, sql_join
 from fhirapi.validation import ID
 
 OR_PART = re.compile(r"(?:[^\\,]|\\.|\\$)+", re.DOTALL)  # up to a comma that no backslash escapes

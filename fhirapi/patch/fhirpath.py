@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from fhirapi.patch_elements import members
-from fhirapi.patch_json import PatchError
-from fhirapi.patch_path import Spot, Step, choice_of, path_read, spots_find
+from fhirapi.patch.elements import members
+from fhirapi.patch.jsonpatch import PatchError
+from fhirapi.patch.paths import Spot, Step, choice_of, path_read, spots_find
 
 Json = dict[str, Any]
 Parts = dict[str, Json]

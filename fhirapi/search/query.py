@@ -12,17 +12,17 @@ from operator import itemgetter
 
 import orjson
 
-from fhirapi.dates import Zone, dates_between
 from fhirapi.interactions import GUARDED
 from fhirapi.outcomes import FhirError
-from fhirapi.query_options import OPTIONS, Options, option_read
-from fhirapi.query_terms import compartment_term, system_term
-from fhirapi.query_values import Context
 from fhirapi.registry import TYPES
-from fhirapi.search import Query
-from fhirapi.search_form import Form
-from fhirapi.search_sort import Position
-from fhirapi.search_terms import Term
+from fhirapi.search.dates import Zone, dates_between
+from fhirapi.search.form import Form
+from fhirapi.search.options import OPTIONS, Options, option_read
+from fhirapi.search.pages import Query
+from fhirapi.search.parsing import compartment_term, system_term
+from fhirapi.search.sort import Position
+from fhirapi.search.terms import Term
+from fhirapi.search.values import Context
 from tenants.crypto import SecretLostError, secret_open, secret_seal
 
 CURSOR = "_cursor"

@@ -6,8 +6,8 @@ from datetime import datetime
 import orjson
 from django.db import connection
 
-from fhirapi.index import Indexed, resource_index
-from fhirapi.postings import index_replace
+from fhirapi.index.indexed import Indexed, resource_index
+from fhirapi.index.postings import index_replace
 from journal.wall.scope import tenant_id_current
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from fhirapi.hashes import branch_number, token_hash
-from fhirapi.index_values import LOCAL, normalized
-from fhirapi.periods import text_range
+from fhirapi.index.hashes import branch_number, token_hash
+from fhirapi.index.periods import text_range
+from fhirapi.index.values import LOCAL, normalized
 from fhirapi.registry import TYPES
-from fhirapi.search import time_limit
+from fhirapi.search.pages import time_limit
 from fhirapi.store import Document
 from journal.wall.scope import tenant_id_current
 

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirapi.conditional import Criteria, criteria_lock, criteria_match, criteria_read
-from fhirapi.entries import Entry, EntryRefusedError, duplicates_check, names_check, write_check
 from fhirapi.jsontext import InvalidJsonError, json_load
-from fhirapi.links import conditional, references, replacer, rewritten, root_of
 from fhirapi.outcomes import FhirError
-from fhirapi.patches import patch_make
+from fhirapi.patch.patches import patch_make
 from fhirapi.registry import TYPES
 from fhirapi.store import Document, lock_name, lock_take
-from fhirapi.writes import Change, ChangeRefusedError, Done, changes_write, fhir_id_new
+from fhirapi.writing.conditional import Criteria, criteria_lock, criteria_match, criteria_read
+from fhirapi.writing.entries import Entry, EntryRefusedError, duplicates_check, names_check, write_check
+from fhirapi.writing.links import conditional, references, replacer, rewritten, root_of
+from fhirapi.writing.writes import Change, ChangeRefusedError, Done, changes_write, fhir_id_new
 
 CONDITIONAL_MAX = 200  # searches that one transaction may cost
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
-from fhirapi.hashes import is_posted, spread_hash
+from fhirapi.index.hashes import is_posted, spread_hash
 from fhirapi.registry import FEW, MANY, ONE, SOME
 from journal.wall.scope import tenant_id_current
 

@@ -9,7 +9,7 @@ from fhirapi.outcomes import FhirError
 from fhirapi.registry import TYPES
 from fhirapi.store import lock_name, lock_take
 from fhirapi.validation import InvalidResourceError
-from fhirapi.writes import Change, ChangeRefusedError, changes_write
+from fhirapi.writing.writes import Change, ChangeRefusedError, changes_write
 from journal.audit import Actor, audit_facts_append
 from journal.wall.scope import tenant_id_current, tenant_scope
 

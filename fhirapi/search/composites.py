@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from fhirapi.hashes import branch_number, pair_hash
+from fhirapi.index.hashes import branch_number, pair_hash
+from fhirapi.index.quantities import quantity_rows
 from fhirapi.outcomes import FhirError
-from fhirapi.quantities import quantity_rows
-from fhirapi.query_values import Context, parts_split, plain, token_form, token_hashes, value_term, values_split
 from fhirapi.registry import Param, ResourceType
-from fhirapi.search_terms import All, AnyOf, Sql, Term, Tokens
+from fhirapi.search.terms import All, AnyOf, Sql, Term, Tokens
+from fhirapi.search.values import Context, parts_split, plain, token_form, token_hashes, value_term, values_split
 
 
 def composite_term(context: Context, rtype: ResourceType, param: Param, text: str) -> Term:

@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
-from fhirapi.hashes import branch_number
-from fhirapi.index_values import LOCAL
+from fhirapi.index.hashes import branch_number
+from fhirapi.index.periods import NO_DATE, NO_END, SHORT
+from fhirapi.index.values import LOCAL
 from fhirapi.outcomes import FhirError
-from fhirapi.periods import NO_DATE, NO_END, SHORT
 from fhirapi.registry import PREFIXES
-from fhirapi.search_terms import Between, Dates, Sql, Term
+from fhirapi.search.terms import Between, Dates, Sql, Term
 
 Zone = Callable[[], ZoneInfo]  # asked only when a value names no offset of its own
 Condition = tuple[str, tuple[datetime, ...]]

@@ -6,8 +6,8 @@ from typing import Any
 
 from fhirapi.jsontext import DEPTH_MAX, is_deeper
 from fhirapi.outcomes import FhirError
-from fhirapi.patch_fhirpath import fhirpath_patch_apply
-from fhirapi.patch_json import PatchError, json_patch_apply
+from fhirapi.patch.fhirpath import fhirpath_patch_apply
+from fhirapi.patch.jsonpatch import PatchError, json_patch_apply
 
 OPERATIONS_MAX = 1000
 Resource = dict[str, Any]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from fhirapi.outcomes import FhirError
 from fhirapi.registry import COUNT_DEFAULT, COUNT_MAX, TYPES, ResourceType
-from fhirapi.search_form import Form
-from fhirapi.search_include import ANY_TYPE, Include
-from fhirapi.search_sort import NEWEST, Sort, sort_make
+from fhirapi.search.form import Form
+from fhirapi.search.include import ANY_TYPE, Include
+from fhirapi.search.sort import NEWEST, Sort, sort_make
 
 SORTS_MAX, INCLUDES_MAX, ELEMENTS_MAX = 5, 20, 100
 ELEMENT = re.compile(r"[a-z][A-Za-z0-9]{0,63}(\.[a-z][A-Za-z0-9]{0,63})*")

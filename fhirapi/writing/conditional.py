@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl
 
 from fhirapi.interactions import GUARDED
 from fhirapi.outcomes import FhirError
-from fhirapi.query import query_parse
 from fhirapi.registry import TYPES
-from fhirapi.search import resource_search
+from fhirapi.search.pages import resource_search
+from fhirapi.search.query import query_parse
 from fhirapi.sources import hospital_read
 from fhirapi.store import Document, lock_take
 from journal.wall.scope import tenant_id_current

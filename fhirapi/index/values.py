@@ -12,8 +12,17 @@ from typing import Any
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from fhirapi.hashes import branch_number, hash64, pair_hash, posted_hash, reference_hash, spread_hash, token_hash, uri_hash
-from fhirapi.periods import SHORT, value_range
+from fhirapi.index.hashes import (
+    branch_number,
+    hash64,
+    pair_hash,
+    posted_hash,
+    reference_hash,
+    spread_hash,
+    token_hash,
+    uri_hash,
+)
+from fhirapi.index.periods import SHORT, value_range
 from fhirapi.registry import TYPES, Leaf
 from tenants.selectors import tenant_get
 
@@ -71,7 +80,7 @@ def token_forms(leaf: Leaf, value: Any) -> Forms:
         return [*_forms(value.get("use", ""), value.get("value")), *_forms(value.get("system", ""), value.get("value"))]
     if leaf.ftype == "boolean":
         return _forms(SPECIAL_VALUES, "true" if value else "false")
-    if leaf.system:  # a search for `system|code` is asked as `code` (fhirapi.query_values)
+    if leaf.system:  # a search for `system|code` is asked as `code` (fhirapi.search.values)
         return [(None, value)]
     return _forms("", value)
 

@@ -1,0 +1,1 @@
+"""FHIR's operations beside reading and writing. Views call them."""

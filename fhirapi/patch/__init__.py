@@ -1,0 +1,1 @@
+"""JSON Patch and FHIRPath Patch. Views and transactions call `patches`."""
