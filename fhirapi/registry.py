@@ -121,5 +121,4 @@ COMMON = (  # every type has these; (name, kind, definition)
     ("_lastUpdated", "date", f"{BY_PARAMETER}/Resource-lastUpdated"),
 )
 PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
-SORTS = ("_lastUpdated", "-_lastUpdated")
 COUNT_DEFAULT, COUNT_MAX, OR_MAX = 50, 500, 50

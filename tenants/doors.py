@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -33,8 +34,15 @@ from tenants.permissions import is_allowed
 
 
 def address_of(request: HttpRequest) -> str | None:
-    """The peer's address. A proxy's header is not believed; a deployment behind one sets REMOTE_ADDR there."""
-    return request.META.get("REMOTE_ADDR") or None
+    """The peer's address. A proxy's header is not believed; a deployment behind one sets REMOTE_ADDR there.
+
+    Without the zone of a link-local one, and None for what is no address: PostgreSQL refuses both, and what an upload brings is
+    written by the index worker long after its answer.
+    """
+    try:
+        return str(ip_address(request.META.get("REMOTE_ADDR", "").partition("%")[0]))
+    except ValueError:
+        return None
 
 
 class HospitalRequest(HttpRequest):

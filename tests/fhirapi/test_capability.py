@@ -9,7 +9,7 @@ from fhir.resources.R4B import get_fhir_model_class
 
 from fhirapi.interactions import GUARDED, HUB_ONLY
 from fhirapi.projections import diagnostic_report_project, imaging_study_project
-from fhirapi.registry import COMMON, COUNT_DEFAULT, COUNT_MAX, PREFIXES, SORTS, TYPES
+from fhirapi.registry import COMMON, COUNT_DEFAULT, COUNT_MAX, PREFIXES, TYPES
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import Fhir, event, report_make, study_make
 from tests.fhirapi.official import official_examples
@@ -199,7 +199,7 @@ def test_the_page_names_everything() -> None:
     }
     common = set.intersection(*({param.name for param in entry.params} for entry in TYPES.values()))
     assert rows == {entry.name: {param.name for param in entry.params} - common for entry in TYPES.values()}
-    for name in [*(name for name, _, _ in COMMON), *common, *SORTS, "_include", "_summary=count", "handling=strict", "AIAST"]:
+    for name in [*(name for name, _, _ in COMMON), *common, "_sort", "_include", "_summary=count", "handling=strict", "AIAST"]:
         assert f"`{name}`" in text, name
     assert f"{COUNT_DEFAULT} by default, {COUNT_MAX} at most" in text
     assert " ".join(PREFIXES) in text

@@ -70,6 +70,20 @@ def test_the_sender_is_as_durable_as_the_object(client, mercy) -> None:
     assert [row.recorded_at for row in rows] == [id_time(int(path.name.split("-")[0])) for path in (second, first)]
 
 
+@pytest.mark.parametrize(("peer", "kept"), [("fe80::1%eth0", "fe80::1"), ("unix:", None), ("", None), ("2001:db8::7", "2001:db8::7")])
+def test_a_strange_address_holds_up_no_image(client, mercy, peer, kept) -> None:
+    """A lost image is the worst: the audit row is made with the rows of the object, so it must never be what they fail by."""
+    url = reverse("stow", args=[mercy.slug])
+    answer = client.generic(
+        "POST", url, body(part10(ct_slice())), content_type=BOUNDARY, headers=mercy.auth, REMOTE_ADDR=peer
+    )
+    assert answer.status_code == 200
+    assert house.index(mercy) == 1
+    with mercy.scope():
+        assert Instance.objects.count() == 1
+        assert AuditEvent.objects.get(action="dicom.store").address == kept
+
+
 def test_many_objects_wait_for_the_disk_together(client, mercy) -> None:
     """"success only after fsync": groups of a request share it; each object has its own answer, in order, and one audit row a study."""
     first = ct_slice()
