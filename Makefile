@@ -12,7 +12,7 @@ demo: setup viewer
 	@exec $(PY) manage.py demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
 
 test: setup-dev viewer lint imports types migrations
-	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not browser" $(PYTEST)
+	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not browser and not load and not faults and not brain" $(PYTEST)
 
 browser: setup-dev viewer
 	@$(PY) -m pytest -q -n 2 --dist loadgroup -m browser $(PYTEST)

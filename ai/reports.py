@@ -1,58 +1,113 @@
 """From a result to a report version, preliminary. Subscriber of result.received."""
 
 import math
+from dataclasses import asdict, fields
 from typing import Any
 
 from django.utils import timezone
+from pydantic import TypeAdapter
 
-from ai.contract import NOTICE, platforms
-from ai.models import Report, Result
+from ai.connections import platform_name
+from ai.findings import NOTICE, Answer, ReportContent
+from ai.handles import report_to_word
+from ai.models import Connection, Job, Report, Result, Stage
 from journal.faults import fault
 from journal.outbox import event_publish
 from journal.trace import trace_id_current
 from journal.types import Event
 
+_answer = TypeAdapter(Answer)
+CONTENT = {one.name for one in fields(ReportContent)}
+
 
 def report_issue(*, event: Event) -> None:
-    """One report version a result. A re-run after late images is the next version of the same report."""
+    """One report version a result. A re-run after late images is the next version of the same report.
+
+    A receipt makes none: a store finds nothing. Wording makes the next version of the report that it words.
+    """
     result = Result.objects.select_related("job__connection", "job__study").get(id=event.ids["result_id"])
     if Report.objects.filter(result=result).exists():
         return
+    answer = _answer.validate_python(result.payload)
+    report = _worded(result, answer) if answer.wording else _found(result, answer)
+    if report is None:
+        return
+    report.save(force_insert=True)
+    if report.stage == Stage.LIVE:  # what is not live goes nowhere: no FHIR, no PACS
+        event_publish(name="report.issued", ids={"report_id": report.id})
+    fault("reports.before_commit")
+
+
+def _found(result: Result, answer: Answer) -> Report | None:
     job = result.job
-    same = Report.objects.filter(study=job.study, connection=job.connection, algorithm=job.algorithm)
-    before = same.order_by("-version").first()
-    answer: dict[str, Any] = result.payload
+    if not answer.is_seen and answer.not_analysable is None:
+        return None
+    before = _latest(job)
+    said = asdict(answer)
     content = {
-        **answer, "platform": platforms()[job.connection.platform].card.name, "is_test_double": job.connection.is_test,
-        "notice": NOTICE,
+        **{name: value for name, value in said.items() if name in CONTENT}, "platform": platform_name(job.connection),
+        "is_test_double": job.connection.is_test, "notice": NOTICE,
     }  # fmt: skip
+    return _report(result, job.connection, job.algorithm, content, before)
+
+
+def _worded(result: Result, answer: Answer) -> Report | None:
+    """The draft stands beside the findings that it words, under the name of the algorithm that found them."""
+    source = report_to_word(study_id=result.job.study_id)
+    if source is None:
+        return None
+    content = {**source.content, "wording": asdict(answer)["wording"]}
+    return _report(result, source.connection, source.algorithm, content, source)
+
+
+def _latest(job: Job) -> Report | None:
+    return Report.objects.filter(study=job.study, connection=job.connection, algorithm=job.algorithm).order_by("-version").first()
+
+
+def _report(result: Result, connection: Connection, algorithm: str, content: dict[str, Any], before: Report | None) -> Report:
     report = Report(
-        study=job.study, result=result, connection=job.connection, algorithm=job.algorithm,
-        version=before.version + 1 if before else 1, conclusion=conclusion_words(content=content), content=content,
+        study=result.job.study, result=result, connection=connection, algorithm=algorithm,
+        version=before.version + 1 if before else 1, stage=result.job.stage, conclusion=conclusion_words(content=content), content=content,
         trace_id=trace_id_current(), issued_at=timezone.now(),
     )  # fmt: skip
     if before:
         report.uuid = before.uuid
-    report.save(force_insert=True)
-    event_publish(name="report.issued", ids={"report_id": report.id})
-    fault("reports.before_commit")
+    return report
 
 
 def conclusion_words(*, content: dict[str, Any]) -> str:
-    """The result in one line, numbers with units, and what it is not. No diagnosis: only what was measured."""
+    """The result in one line, numbers with units, and what it is not. No diagnosis: only what was measured, or what a platform said."""
     reason = content.get("not_analysable")
     if reason:
         return f"Not analysable: {reason['text']}. {NOTICE}."
-    parts = [f"{finding_words(m)} {number_words(m['value'])} {m['unit_display']}" for m in content["measurements"]]
+    parts = ["Asks that this study be read first"] if content.get("is_flagged") else []
+    parts += [f"{finding_words(m)} {number_words(m['value'])} {m['unit_display']}" for m in content["measurements"]]
+    parts += [statement_words(f) for f in content.get("findings") or ()]
+    if content.get("regions"):
+        parts.append(f"{len(content['regions'])} region{'' if len(content['regions']) == 1 else 's'} outlined")
+    if not parts and content.get("documents"):
+        parts.append(f"{len(content['documents'])} documents, see them")
     return f"{'; '.join(parts)}. {NOTICE}."
 
 
+def statement_words(finding: dict[str, Any]) -> str:
+    """ "Suspected: Pneumothorax: present (0.87)": the vendor's claim, never ours."""
+    value = finding.get("value")
+    stated = (value["display"] or value["code"]) if value else finding.get("words", "")
+    said = f"{finding['code']['display'] or finding['code']['code']}: {stated}"
+    probability = finding.get("probability")
+    return f"Suspected: {said}" + (f" ({probability:.2f})" if probability is not None else "")
+
+
 def finding_words(measurement: dict[str, Any]) -> str:
-    """The code's display, and the body site where the display alone doesn't say it: "Volume, lung structure"."""
-    display, site = measurement["code"]["display"], measurement.get("body_site")
-    if not site or site["display"].split()[0].casefold() in display.casefold():
-        return str(display)
-    return f"{display}, {site['display'].lower()}"
+    """The code's display, the body site where the display alone doesn't say it, and the side: "Volume, kidney structure, left"."""
+    display, site, side = measurement["code"]["display"], measurement.get("body_site"), measurement.get("laterality")
+    parts = [str(display)]
+    if site and site["display"].split()[0].casefold() not in display.casefold():
+        parts.append(site["display"].lower())
+    if side:
+        parts.append(side["display"].lower())
+    return ", ".join(parts)
 
 
 def number_words(value: float) -> str:
@@ -60,5 +115,3 @@ def number_words(value: float) -> str:
     if abs(value) >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.{max(2 - math.floor(math.log10(abs(value))), 0)}f}"
-
-

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
 
-from ai.models import Decision, Job, Report, Rule
+from ai.models import Connection, Decision, Exchange, Job, Report, Result, Stage
+from ai.readers import Reader, reports_shown
 from imaging.models import Study
 
 
@@ -11,14 +15,14 @@ from imaging.models import Study
 class AiState:
     """How far AI is with a study: a kind for the eye, a key for the words, and why not."""
 
-    kind: str  # ok, wait, bad, note
+    kind: str  # ok, wait, bad, note, off
     key: str
     reason: str = ""
 
 
 NO_RULE = "no rule is active"
 NOT_ROUTED = {"priors": "a prior: pulled for comparison", "migrate": "migrated from another archive"}
-ALONE = {NO_RULE, *NOT_ROUTED.values()}  # said without a rule, and all there is to say
+HIDDEN = (Stage.TEST, Stage.SHADOW)  # measured, and shown to nobody who reads
 STATES = {
     Job.State.QUEUED: ("wait", "submitted"),
     Job.State.SENT: ("wait", "running"),
@@ -27,10 +31,11 @@ STATES = {
     Job.State.REFUSED: ("note", "refused"),
     Job.State.FAILED: ("bad", "failed"),
     Job.State.QUARANTINED: ("bad", "quarantined"),
+    Job.State.CANCELLED: ("off", "cancelled"),
 }
 WORST_FIRST = [
     Job.State.FAILED, Job.State.QUARANTINED, Job.State.SENT, Job.State.QUEUED, Job.State.REFUSED, Job.State.NOT_ANALYSABLE,
-    Job.State.DONE,
+    Job.State.CANCELLED, Job.State.DONE,
 ]  # fmt: skip
 
 
@@ -38,40 +43,36 @@ def ai_states(*, studies: Sequence[Study]) -> dict[int, AiState]:
     """The AI column of a page of the worklist, by study id: two queries."""
     versions = {study.id: study.version for study in studies}
     jobs: dict[int, list[tuple[str, str]]] = {}
-    for study_id, version, state, reason in Job.objects.filter(study_id__in=versions).values_list(
-        "study_id", "study_version", "state", "reason"
-    ):
+    rows = Job.objects.filter(study_id__in=versions).exclude(stage__in=HIDDEN)
+    for study_id, version, state, reason in rows.values_list("study_id", "study_version", "state", "reason"):
         if version == versions[study_id]:
             jobs.setdefault(study_id, []).append((state, reason))
-    reasons: dict[int, list[str]] = {}
-    rows = Decision.objects.filter(study_id__in=versions, is_match=False).order_by("id")
-    for study_id, version, rule, reason in rows.values_list("study_id", "study_version", "rule_id", "reason"):
-        if version == versions[study_id] and (rule is not None or reason in ALONE):
-            reasons.setdefault(study_id, []).append(reason)
-    return {study.id: _state(study, jobs.get(study.id, []), reasons.get(study.id, [])) for study in studies}
+    rows = Decision.objects.filter(study_id__in=versions).values_list("study_id", "study_version", "summary")
+    reasons = {study_id: summary for study_id, version, summary in rows if version == versions[study_id]}
+    return {study.id: _state(study, jobs.get(study.id, []), reasons.get(study.id)) for study in studies}
 
 
-def _state(study: Study, jobs: list[tuple[str, str]], reasons: list[str]) -> AiState:
+def _state(study: Study, jobs: list[tuple[str, str]], reason: str | None) -> AiState:
     if study.state != Study.State.COMPLETE:
         return AiState("wait", "waiting")
     if jobs:
         state, reason = min(jobs, key=lambda job: WORST_FIRST.index(Job.State(job[0])))
         return AiState(*STATES[Job.State(state)], reason)
-    if reasons:
-        return AiState("note", "not_eligible", "; ".join(reasons))
-    return AiState("wait", "routing")
+    return AiState("wait", "routing") if reason is None else AiState("note", "not_eligible", reason)
 
 
-def reports_of(*, study_id: int) -> list[Report]:
+def reports_of(*, study_id: int, reader: Reader) -> list[Report]:
     """The newest version of each report of a study; older versions stay in the history."""
     newest: dict[object, Report] = {}
-    for report in Report.objects.filter(study_id=study_id).select_related("connection").order_by("version"):
+    rows = reports_shown(Report.objects.filter(study_id=study_id), reader).select_related("connection")
+    for report in rows.order_by("version"):
         newest[report.uuid] = report
     return list(newest.values())
 
 
-def decisions_of(*, study: Study) -> list[Decision]:
-    return list(Decision.objects.filter(study=study, study_version=study.version).select_related("rule").order_by("id"))
+def decision_of(*, study: Study) -> Decision | None:
+    """What the rules said of the study's newest version; without the facts that they saw."""
+    return Decision.objects.filter(study=study, study_version=study.version).defer("facts").first()
 
 
 def jobs_stuck() -> list[Job]:
@@ -80,5 +81,60 @@ def jobs_stuck() -> list[Job]:
     return list(Job.objects.filter(state__in=states).select_related("study", "connection").order_by("-id")[:200])
 
 
-def rules() -> list[Rule]:
-    return list(Rule.objects.select_related("connection").order_by("position", "id"))
+@dataclass(frozen=True)
+class JobPage:
+    """A page of jobs and the id that the next one begins behind; 0 on the last page."""
+
+    jobs: list[Job]
+    older: int
+
+
+def jobs_page(*, before: int = 0, size: int = 50, state: str = "", platform: str = "") -> JobPage:
+    """Newest first, by keyset."""
+    rows = Job.objects.select_related("connection", "study")
+    if before:
+        rows = rows.filter(id__lt=before)
+    if state:
+        rows = rows.filter(state=state)
+    if platform:
+        rows = rows.filter(connection__platform=platform)
+    found = list(rows.order_by("-id")[: size + 1])
+    return JobPage(jobs=found[:size], older=found[size - 1].id if len(found) > size else 0)
+
+
+def job_get(*, job_uuid: UUID) -> Job | None:
+    return Job.objects.select_related("connection", "study").filter(uuid=job_uuid).first()
+
+
+def exchanges_of(*, job_id: int) -> list[Exchange]:
+    """The newest two hundred, oldest first."""
+    return list(Exchange.objects.filter(job_id=job_id).order_by("-id")[:200])[::-1]
+
+
+def result_of(*, job_id: int) -> Result | None:
+    return Result.objects.filter(job_id=job_id).first()
+
+
+def connections() -> dict[str, Connection]:
+    """By platform."""
+    return {one.platform: one for one in Connection.objects.order_by("platform")}
+
+
+def connection_get(*, platform: str) -> Connection | None:
+    return Connection.objects.filter(platform=platform).first()
+
+
+ConnectionState = Literal["none", "off", "broken", "failing", "unchecked", "on"]
+
+
+def connection_state(*, connection: Connection | None, now: datetime) -> ConnectionState:
+    """broken: it failed again and again and is left alone for a while; failing: its last check did not succeed."""
+    if connection is None:
+        return "none"
+    if not connection.is_enabled:
+        return "off"
+    if connection.broken_until is not None and connection.broken_until > now:
+        return "broken"
+    if connection.is_check_good is None:
+        return "unchecked"
+    return "on" if connection.is_check_good else "failing"

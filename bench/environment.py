@@ -9,9 +9,12 @@ import django
 from bench.dicom_peers import port_free
 from medhub.embedded import Home
 from medhub.stack import ROOT, Ports, Stack
+from sandbox.vendors.authority import authority_make
 
 BENCH = ROOT / ".medhub" / "bench"
 MOVE_PORT = 11199  # where the harness of ../shared/bench listens for what a C-MOVE sends
+VENDOR_PORT = 11198  # where that stand-in listens
+VENDORS = BENCH / "vendors"  # the stand-in of an AI platform, with its authority
 OTHER_INSTALLS = ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_SWEEP_URL", "CELERY_BROKER_URL", "MEDHUB_PRODUCTION")
 
 
@@ -20,11 +23,16 @@ def prepare() -> Stack:
     home = Home(BENCH / "home")
     home_remove(home)
     stack = Stack(
-        home=home, ports=Ports(port_free(), port_free(), port_free(), port_free()), is_durable=True,
+        home=home, ports=Ports(port_free(), port_free(), port_free(), port_free(), port_free()), is_durable=True,
         environment={"MEDHUB_LOG_LEVEL": "WARNING", "MEDHUB_VIEWER": str(ROOT / ".medhub" / "viewer")},
     )  # fmt: skip
     allowed = stack.child_environment()["EGRESS_ALLOW"]
-    stack.environment = {**stack.environment, "EGRESS_ALLOW": f"{allowed},127.0.0.1:{MOVE_PORT}"}
+    VENDORS.mkdir(parents=True, exist_ok=True)
+    authority_make(VENDORS)  # the stand-in makes it anew; the house wants a file when it starts
+    stack.environment = {
+        **stack.environment, "EGRESS_ALLOW": f"{allowed},127.0.0.1:{MOVE_PORT},127.0.0.1:{VENDOR_PORT}",
+        "EGRESS_CA_FILE": str(VENDORS / "ca.pem"),
+    }  # fmt: skip
     for name in OTHER_INSTALLS:
         os.environ.pop(name, None)
     os.environ.update(stack.child_environment())

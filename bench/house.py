@@ -10,6 +10,7 @@ from bench.dicom_peers import CALLING_AE
 from billing.entitlements import entitlement_set
 from imaging.nodes import node_add
 from imaging.selectors import study_by_uid
+from journal.models import AuditEvent, Delivery
 from journal.wall.scope import tenant_scope
 from medhub import database
 from medhub.stack import Stack
@@ -90,3 +91,16 @@ def wait(attempt: Callable[[], bool], what: str, *, seconds: float = 60, step: f
         if time.monotonic() > end:
             raise BenchError(f"{what} did not come in {seconds:.0f} s")
         time.sleep(step)
+
+
+def settled_wait(hospital: Hospital, *, seconds: float = 900) -> float:
+    """Until nothing is left to do of what was written: deliveries done, audit rows sealed and projected. Returns the seconds."""
+    began = time.monotonic()
+
+    def is_settled() -> bool:
+        with hospital.scope():
+            is_pending = Delivery.objects.filter(state=Delivery.State.PENDING).exists()
+            return not is_pending and not AuditEvent.objects.filter(auditseal__isnull=True).exists()
+
+    wait(is_settled, "the last delivery", seconds=seconds, step=0.5)
+    return time.monotonic() - began

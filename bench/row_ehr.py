@@ -20,7 +20,7 @@ import psycopg
 from bench.context import Bench
 from bench.fhir_make import CODES, PER_PATIENT, observation, resources_make
 from bench.figures import Figure, Outcome, percentile
-from bench.house import BenchError, Hospital, hospital_make
+from bench.house import BenchError, Hospital, hospital_make, settled_wait
 from bench.rest import Rest, RestError
 from medhub.stack import ROOT
 
@@ -57,7 +57,9 @@ def ehr_measure(bench: Bench) -> Outcome:
             _judged(outcome, key, words, rates, "requests/s")
     else:
         outcome.notes.append("wrk is not here: reads, searches and creates were not measured")
+    settled_wait(hospital)  # AuditEvents of what was just read and created: each row is measured for itself
     _judged(outcome, "ehr_bundles", f"transaction bundles of {BUNDLE}", [_bundles(bench, hospital) / cores], "resources/s")
+    settled_wait(hospital)
     _judged(outcome, "ehr_import", "manage.py fhir_import", [_imported(hospital) / cores], "resources/s")
     worst = 0.0
     for words, paths in found.items():

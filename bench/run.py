@@ -17,11 +17,15 @@ from bench.figures import Outcome
 from bench.goals import GOALS, verdicts
 from bench.house import BenchError, house_running
 from bench.rest import RestError
+from bench.row_ai import ai_measure
+from bench.row_deident import deident_measure
 from bench.row_demo import demo_measure
 from bench.row_ehr import ehr_measure
 from bench.row_orthanc import orthanc_measure
+from bench.row_quantify import quantify_measure
 from bench.row_reading import fhir_measure, worklist_measure
 from bench.row_report import report_measure
+from bench.row_routing import routing_measure
 from bench.row_store import ct_measure, tiny_measure
 from bench.row_stow import stow_measure
 from bench.row_web import web_measure
@@ -32,6 +36,7 @@ MEASURES: dict[str, Callable[[Bench], Outcome]] = {
     "ct": ct_measure,
     "tiny": tiny_measure,
     "report": report_measure,
+    "ai": ai_measure,
     "demo": demo_measure,
     "fhir": fhir_measure,
     "ehr": ehr_measure,
@@ -39,6 +44,9 @@ MEASURES: dict[str, Callable[[Bench], Outcome]] = {
     "stow": stow_measure,
     "orthanc": orthanc_measure,
     "web": web_measure,
+    "deident": deident_measure,
+    "routing": routing_measure,
+    "quantify": quantify_measure,
 }
 RESULT = BENCH / "result.json"
 

@@ -46,8 +46,8 @@ class Series:
 def salt_new(*, after: str) -> str:
     """Digits that no earlier run used: the clock in tenths of milliseconds behind a 7, for a UID's part may not begin with 0."""
     digits = SALT_DIGITS - 1
-    fresh = f"7{time.time_ns() // 100_000 % 10**digits:0{digits}d}"
-    return fresh if fresh != after else f"7{(int(after[1:]) + 1) % 10**digits:0{digits}d}"
+    fresh = max(time.time_ns() // 100_000 % 10**digits, (int(after[1:]) + 1) % 10**digits)
+    return f"7{fresh:0{digits}d}"
 
 
 def head_renew(head: bytes, *, old: str, new: str) -> bytes:

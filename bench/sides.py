@@ -12,13 +12,12 @@ from typing import Any
 from bench.context import Bench
 from bench.environment import MOVE_PORT
 from bench.figures import Figure, Outcome, paired_ratios
-from bench.house import Hospital, hospital_make, wait
+from bench.house import Hospital, hospital_make, settled_wait, wait
 from bench.memory import pages_drop
 from bench.peer_orthanc import data_make, harness, orthanc
 from imaging.inbox import inbox_watermark
 from imaging.models import StorageUse
 from imaging.nodes import node_add
-from journal.models import Delivery
 
 STUDIES, PER_COPY = 18_000, 2_000
 
@@ -130,15 +129,9 @@ def task_measure(bench: Bench, sides: Sides, outcome: Outcome, task: Task) -> No
 
 def settled(bench: Bench, sides: Sides, outcome: Outcome) -> None:
     """Wait until all deliveries of what was stored are done: FHIR resources written. Orthanc's like is kept out by StableAge."""
-    began = time.monotonic()
-
-    def is_settled() -> bool:
-        with sides.hospital.scope():
-            return not Delivery.objects.filter(state=Delivery.State.PENDING).exists()
-
     with bench.console.status("waiting until FHIR resources of all studies are written"):
-        wait(is_settled, "the last delivery", seconds=900, step=0.5)
-    outcome.figures.append(Figure("waited for our FHIR resources before the reading rows", [time.monotonic() - began], "s"))
+        seconds = settled_wait(sides.hospital)
+    outcome.figures.append(Figure("waited for our FHIR resources before the reading rows", [seconds], "s"))
 
 
 def _all_rows(hospital: Hospital, send: Callable[[], object]) -> float:

@@ -30,6 +30,7 @@ from fhirapi.sources import (
     ReportRow,
     hospital_read,
     job_patients_read,
+    jobs_known,
     jobs_read,
     patient_ids_read,
     patients_read,
@@ -68,7 +69,8 @@ def job_project(*, event: Event) -> None:
 def jobs_project(*, events: Sequence[Event]) -> None:
     """`job_project` for many events. Raises PermanentError when one of the jobs is not there."""
     job_ids = sorted({event.ids["job_id"] for event in events})
-    if len(jobs_put(job_ids=job_ids)) != len(job_ids):
+    jobs_put(job_ids=job_ids)
+    if jobs_known(job_ids=job_ids) != len(job_ids):
         raise PermanentError("a job is not there")
     fault("projection.job")
 
@@ -201,7 +203,9 @@ def report_resources(*, report: ReportRow, hospital: HospitalRow, based_on: list
     started = imaging_study.started_of(study=report.study, zone=hospital.zone)
     orders = based_on or []
     observations = observation.to_fhir(report=report, label=label, started=started, based_on=orders)
-    main = diagnostic_report.to_fhir(report=report, label=label, started=started, observations=observations, based_on=orders)
+    main = diagnostic_report.to_fhir(
+        report=report, label=label, started=started, observations=observations, based_on=orders, base=hospital.base
+    )
     return [
         patient.to_fhir(patient=report.study.patient, hospital=hospital.uuid),
         organization.to_fhir(name=algorithm.manufacturer),

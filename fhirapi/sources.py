@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 from django.conf import settings
 from django.db import connection
+from pydantic import TypeAdapter
 
-from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
-from ai.models import Job, Report
+from ai.findings import Algorithm, ReportContent
+from ai.models import Job, Report, Stage
 from imaging.models import Patient, Study
 from journal.models import AuditSeal
 from journal.wall.scope import tenant_id_current
@@ -102,6 +103,7 @@ class ReportRow:
     content: ReportContent
     study: StudyRow
     job_id: int = 0
+    version: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +178,20 @@ class ReportIds:
 
 def report_ids_read(*, report_ids: Sequence[int] = (), patient_id: int = 0) -> list[ReportIds]:
     """Whom and what these reports, or the reports of a patient's studies, are about."""
-    rows = Report.objects.filter(study__patient_id=patient_id) if patient_id else Report.objects.filter(id__in=report_ids)
+    live = Report.objects.filter(stage=Stage.LIVE)
+    rows = live.filter(study__patient_id=patient_id) if patient_id else live.filter(id__in=report_ids)
     names = ("id", "study__patient_id", "result__job_id")
     return [ReportIds(report_id=i, patient_id=of, job_id=job) for i, of, job in rows.order_by("id").values_list(*names)]
 
 
 def job_patients_read(*, job_ids: Sequence[int]) -> dict[int, int]:
-    """Job -> patient, of those jobs that are there."""
-    return dict(Job.objects.filter(id__in=job_ids).values_list("id", "study__patient_id"))
+    """Job -> patient, of those jobs that are there and that an EHR is told of."""
+    return dict(Job.objects.filter(id__in=job_ids, stage=Stage.LIVE).values_list("id", "study__patient_id"))
+
+
+def jobs_known(*, job_ids: Sequence[int]) -> int:
+    """How many of them are there."""
+    return Job.objects.filter(id__in=job_ids).count()
 
 
 def patients_read(*, patient_ids: Sequence[int]) -> dict[int, PatientRow]:
@@ -206,16 +214,16 @@ def studies_read(*, study_ids: Sequence[int]) -> list[StudyRow]:
 
 def reports_read(*, report_ids: Sequence[int]) -> list[ReportRow]:
     """These reports in their newest versions, with study and patient but without the studies' series."""
-    names = ("uuid", "status", "conclusion", "issued_at", "content", "result__job_id", *_of_study("study__"))
+    names = ("uuid", "version", "status", "conclusion", "issued_at", "content", "result__job_id", *_of_study("study__"))
     asked = Report.objects.filter(id__in=report_ids).values("uuid")
-    rows = Report.objects.filter(uuid__in=asked).order_by("version").values_list(*names)
+    rows = Report.objects.filter(uuid__in=asked, stage=Stage.LIVE).order_by("version").values_list(*names)
     newest = {row[0]: row for row in rows}
     return [
         ReportRow(
-            uuid=uuid, status=status, conclusion=conclusion, issued_at=issued_at, content=report_content(content), job_id=job_id,
-            study=_study(rest, ()),
+            uuid=uuid, version=version, status=status, conclusion=conclusion, issued_at=issued_at, content=report_content(content),
+            job_id=job_id, study=_study(rest, ()),
         )
-        for uuid, status, conclusion, issued_at, content, job_id, *rest in newest.values()
+        for uuid, version, status, conclusion, issued_at, content, job_id, *rest in newest.values()
     ]  # fmt: skip
 
 
@@ -239,35 +247,12 @@ def jobs_read(*, job_ids: Sequence[int]) -> list[JobRow]:
     return found
 
 
+_content = TypeAdapter(ReportContent)
+
+
 def report_content(data: dict[str, Any]) -> ReportContent:
-    """ai.models.Report.content as the type it was made of."""
-    return ReportContent(
-        algorithm=Algorithm(**data["algorithm"]),
-        platform=data["platform"],
-        is_test_double=data["is_test_double"],
-        study_uid=data["study_uid"],
-        series_uid=data["series_uid"],
-        sop_uids=tuple(data["sop_uids"]),
-        input_sha256=data["input_sha256"],
-        measurements=tuple(_measurement(item) for item in data["measurements"]),
-        not_analysable=Note(**data["not_analysable"]) if data["not_analysable"] else None,
-        notes=tuple(Note(**note) for note in data["notes"]),
-        notice=data["notice"],
-    )
-
-
-def _measurement(data: dict[str, Any]) -> Measurement:
-    return Measurement(
-        code=Coding(**data["code"]),
-        value=data["value"],
-        unit=data["unit"],
-        unit_display=data["unit_display"],
-        body_site=Coding(**data["body_site"]) if data["body_site"] else None,
-        method=data["method"],
-        parameters=tuple(
-            Parameter(code=Coding(**item["code"]), value=item["value"], unit=item["unit"]) for item in data["parameters"]
-        ),
-    )
+    """ai.models.Report.content as the type it was made of; what an older version did not know is empty."""
+    return _content.validate_python(data)
 
 
 def _of_study(prefix: str) -> list[str]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import connection
 from django.utils import timezone
 
 from fhirapi.index.hashes import hash64
 from fhirapi.index.indexed import Indexed, resource_index
-from fhirapi.index.postings import index_replace, index_statement
+from fhirapi.index.postings import index_replace, index_statement, records, rows_dump
 from fhirapi.jsontext import json_canonical, json_dump
 from fhirapi.registry import NAMES, TYPES
 from fhirapi.validation import resource_check
@@ -35,7 +35,17 @@ class ResourceGoneError(Exception):
     """The resource was here and was deleted."""
 
 
+class Check(Protocol):
+    """Raises InvalidResourceError for what may not be stored."""
+
+    def __call__(self, *, resource: dict[str, Any]) -> None: ...
+
+
 NOTHING = Indexed()
+INSERTED = (
+    ("rid", "bigint"), ("rtype", "smallint"), ("fhir_id", "text"), ("version", "integer"), ("patient", "text"),
+    ("sort_date", "timestamptz"), ("tok", "text"), ("digest", "bytea"), ("indexed", "bytea"), ("content", "text"), ("writer", "smallint"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +124,12 @@ def lock_take(*, names: Sequence[str]) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(k) FROM unnest(%s::bigint[]) AS k", [keys])
 
 
-def resources_put(*, resources: Sequence[dict[str, Any]]) -> list[Stored]:
+def resources_put(*, resources: Sequence[dict[str, Any]], check: Check = resource_check) -> list[Stored]:
     """The hub's own resources: create or bring up to date. What says the same (bar version and time) makes no new version.
 
     Raises InvalidResourceError before anything is written, StoreConflictError when a row moved under a lock.
     """
-    drafts = {draft.key: draft for draft in (draft_make(resource=one, writer=HUB) for one in resources)}
+    drafts = {draft.key: draft for draft in (draft_make(resource=one, writer=HUB, check=check) for one in resources)}
     if len(drafts) != len(resources):
         raise ValueError("a resource was put twice at once")
     rows = rows_read(keys=list(drafts))
@@ -156,9 +166,9 @@ def resource_read(*, rtype: str, fhir_id: str) -> Document | None:
     return None
 
 
-def draft_make(*, resource: dict[str, Any], writer: int) -> Draft:
+def draft_make(*, resource: dict[str, Any], writer: int, check: Check = resource_check) -> Draft:
     """Check and index a resource with an id. Raises InvalidResourceError."""
-    resource_check(resource=resource)
+    check(resource=resource)
     meta = {k: v for k, v in resource.get("meta", {}).items() if k not in {"versionId", "lastUpdated"}}
     body = {k: v for k, v in resource.items() if k != "meta"} | ({"meta": meta} if meta else {})
     return Draft(
@@ -309,19 +319,19 @@ def _insert(drafts: list[Draft], texts: dict[Key, str], now: datetime) -> None:
 
 
 def _insert_statement(drafts: list[Draft], texts: dict[Key, str], now: datetime) -> tuple[str, list[Any]]:
-    sql = (
-        "INSERT INTO fhir_resource (tenant_id, rid, rtype, fhir_id, version, last_updated, patient, sort_date, tok, digest, "
-        "indexed, content, writer) SELECT %s, n.rid, n.rtype, n.fhir_id, n.version, %s, n.patient, n.sort_date, "
-        "n.tok::bigint[], n.digest, n.indexed, n.content, n.writer FROM unnest(%s::bigint[], %s::smallint[], %s::text[], "
-        "%s::integer[], %s::text[], %s::timestamptz[], %s::text[], %s::bytea[], %s::bytea[], %s::text[], %s::smallint[]) "
-        "AS n(rid, rtype, fhir_id, version, patient, sort_date, tok, digest, indexed, content, writer)"
+    names = "rid, rtype, fhir_id, version, last_updated, patient, sort_date, tok, digest, indexed, content, writer"
+    values = (
+        "n.rid, n.rtype, n.fhir_id, n.version, %s, n.patient, n.sort_date, n.tok::bigint[], n.digest, n.indexed, n.content, n.writer"
     )
-    return sql, [
-        tenant_id_current(), now, [d.rid for d in drafts], [d.key[0] for d in drafts], [d.key[1] for d in drafts],
-        [d.version for d in drafts], [d.index.patient for d in drafts], [d.index.sort_date for d in drafts],
-        [_array(d.index.tokens) for d in drafts], [d.digest for d in drafts], [d.index.digest for d in drafts],
-        [texts[d.key] for d in drafts], [d.writer for d in drafts],
-    ]  # fmt: skip
+    sql = f"INSERT INTO fhir_resource (tenant_id, {names}) SELECT %s, {values} FROM {records(INSERTED)}"  # noqa: S608 constants
+    rows = (
+        (
+            d.rid, d.key[0], d.key[1], d.version, d.index.patient, d.index.sort_date, _array(d.index.tokens), d.digest, d.index.digest,
+            texts[d.key], d.writer,
+        )
+        for d in drafts
+    )  # fmt: skip
+    return sql, [tenant_id_current(), now, rows_dump(rows, INSERTED)]
 
 
 def _update(changed: list[Draft], reindexed: list[Draft], texts: dict[Key, str], now: datetime) -> None:

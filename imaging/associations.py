@@ -18,12 +18,13 @@ from imaging.dimse.contract import (
     Refusal,
 )
 from imaging.models import Association, Certificate, Node
-from imaging.nodes import node_is_at, services_of
+from imaging.nodes import is_among, node_is_at, services_of
 from journal.audit import Actor, audit_record
 from journal.trace import trace, trace_new
 from journal.wall.ids import id_new
 from journal.wall.scope import tenant_scope
-from tenants.selectors import tenant_of_ae, tenant_of_certificate
+from tenants.models import CalledAE
+from tenants.selectors import called_ae_get, tenant_of_ae, tenant_of_certificate
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +70,19 @@ def association_admit(*, called_ae: str, calling_ae: str, address: str, certific
 
 
 def _admit(*, called_ae: str, calling_ae: str, address: str, fingerprint: str) -> Admission | Refusal:
-    tenant = tenant_of_ae(ae_title=called_ae)
+    called = called_ae_get(ae_title=called_ae)
+    tenant = called.tenant if called is not None else None
     facts = {"called_ae": called_ae, "calling_ae": calling_ae, "address": address, "is_secure": bool(fingerprint)}
     holder = tenant_of_certificate(fingerprint=fingerprint) if fingerprint else None
     if holder is not None and (tenant is None or holder != tenant.id):
         # whoever it was given to is looking for the reason too
         with tenant_scope(holder):
             _row(reason=f"{CALLED_UNKNOWN}: not this hospital's", **facts)
-    if tenant is None:
+    if called is None or tenant is None:
         log.warning("association refused: called AE title not recognized, from %s", address)
         return Refusal(*CALLED_AE_UNKNOWN, CALLED_UNKNOWN)
     with tenant_scope(tenant.id):
-        node = Node.objects.filter(ae_title=calling_ae).first()
-        services = services_of(node) if node is not None and node_is_at(node, address=address) else frozenset()
+        node, services = _peer(called, calling_ae, address, is_secure=bool(fingerprint))
         refusal = _refusal(fingerprint, node) if fingerprint else None
         if refusal is None and not services:
             refusal = Refusal(*CALLING_AE_UNKNOWN, CALLING_UNKNOWN)
@@ -92,6 +93,25 @@ def _admit(*, called_ae: str, calling_ae: str, address: str, fingerprint: str) -
         tenant_id=tenant.id, association_id=row.id, trace_id=row.trace_id, calling_ae=calling_ae, called_ae=called_ae,
         address=address, services=services,
     )  # fmt: skip
+
+
+def _peer(called: CalledAE, calling_ae: str, address: str, *, is_secure: bool) -> tuple[Node | None, frozenset[str]]:
+    """Who calls, and what is served: results alone under an AE title that they come back to, and from their platform alone."""
+    if called.connection_id is not None:
+        is_theirs = calling_ae == called.calling_ae and _is_known(called, address, is_secure=is_secure)
+        return None, frozenset({"return"}) if is_theirs else frozenset()
+    node = Node.objects.filter(ae_title=calling_ae).first()
+    if node is None or not node_is_at(node, address=address):
+        return node, frozenset()
+    # One that may ask for nothing still brings the answers to what we have asked it.
+    return node, services_of(node) | (frozenset({"answer"}) if node.is_commitment_asked else frozenset())
+
+
+def _is_known(called: CalledAE, address: str, *, is_secure: bool) -> bool:
+    """A platform is known by its address or by its certificate: AE titles are no secret."""
+    if not called.addresses:
+        return is_secure
+    return is_among(called.addresses, address=address) and (is_secure or not called.needs_tls)
 
 
 def _refusal(fingerprint: str, node: Node | None) -> Refusal | None:

@@ -12,21 +12,27 @@ from journal.outbox import event_publish
 from journal.trace import trace
 from tenants.selectors import tenant_get
 
-IN_FLIGHT_WAIT_SECONDS = 1
+IN_FLIGHT_WAIT_SECONDS = 1.0
+BEHIND_WAIT_SECONDS = 0.1  # the index worker is a moment behind
 
 
 def study_complete(*, study_id: int, is_forced: bool = False) -> bool:
     """Make the next version of a study and say so, if its time has come. Returns whether it did. Idempotent."""
+    return study_complete_or_wait(study_id=study_id, is_forced=is_forced) == 0
+
+
+def study_complete_or_wait(*, study_id: int, is_forced: bool = False) -> float | None:
+    """`study_complete`: 0 when it did. Seconds when its time had come while something was on its way: whoever is told asks again
+    then, nobody else is told the same. None when there was nothing to do."""
     now = timezone.now()
     study = Study.objects.select_for_update(of=("self",)).filter(id=study_id).first()
-    if study is None or study.due_at is None:
-        return False
+    if study is None or study.due_at is None or (study.due_at > now and not is_forced):
+        return None
     if not is_forced:
-        if study.due_at > now:
-            return False
-        if _is_in_flight(study_id) or _is_behind(study):
-            Study.objects.filter(id=study_id).update(due_at=now + timedelta(seconds=IN_FLIGHT_WAIT_SECONDS))
-            return False
+        wait = IN_FLIGHT_WAIT_SECONDS if _is_in_flight(study_id) else BEHIND_WAIT_SECONDS if _is_behind(study) else 0.0
+        if wait:
+            Study.objects.filter(id=study_id).update(due_at=now + timedelta(seconds=wait))
+            return wait
     version = study.version + 1
     Study.objects.filter(id=study_id).update(
         state=Study.State.COMPLETE, version=version, completed_at=now, due_at=None
@@ -34,7 +40,7 @@ def study_complete(*, study_id: int, is_forced: bool = False) -> bool:
     with trace(study.trace_id):
         event_publish(name="study.completed", ids={"study_id": study_id, "version": version})
     fault("completion.before_commit")
-    return True
+    return 0.0
 
 
 def _is_behind(study: Study) -> bool:

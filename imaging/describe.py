@@ -23,6 +23,7 @@ DERIVED_CLASSES = frozenset({
     "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture
 })  # fmt: skip
 OUR_MANUFACTURER = "MedHub Quantify"
+CONTRIBUTOR = "MedicalCloudAIHub"  # ai.encoding and ai.deident.reidentify put it into what passes through our hands (PS3.3 C.12.1)
 INT32 = 2**31
 
 
@@ -70,19 +71,20 @@ class InstanceFacts:
     study_extra: str = ""
     series_extra: str = ""
     extra: str = ""
+    is_ours: bool = False  # the house has made it, or given it its identity back
     declared: tuple[DeclaredValue, ...] = ()  # of the hospital's own query attributes
 
     @property
     def is_derived(self) -> bool:
-        """Made by an AI of ours, so it never starts routing again. Other vendors' marks come with their return AEs."""
+        """Made by an AI, so it never starts routing again: our own mark, on a platform's answer too, or Quantify's name."""
         is_result_class = self.sop_class_uid in DERIVED_CLASSES or self.sop_class_uid.startswith(ENHANCED_SR_CLASSES)
-        return is_result_class and self.manufacturer.startswith(OUR_MANUFACTURER)
+        return self.is_ours or (is_result_class and self.manufacturer.startswith(OUR_MANUFACTURER))
 
 
 # fmt: off
 WANTED = frozenset(attribute.tag for attribute in EXTRAS) | frozenset({
     0x00080016, 0x00080018, 0x00080020, 0x00080030, 0x00080050, 0x00080051, 0x00080060, 0x00080070, 0x00080090, 0x00080201,
-    0x00081030, 0x0008103E, 0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040, 0x00101010, 0x00180015, 0x0020000D,
+    0x00081030, 0x0008103E, 0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040, 0x00101010, 0x00180015, 0x0018A001, 0x0020000D,
     0x0020000E, 0x00200010, 0x00200011, 0x00200013, 0x00200032, 0x00200037, 0x00200060, 0x00201208, 0x00280008, 0x00280010, 0x00280011,
 })
 # fmt: on
@@ -136,6 +138,7 @@ def instance_describe(path: str | os.PathLike[str], *, tags: DeclaredTags = NONE
         study_extra=extras.get(Level.STUDY, ""),
         series_extra=extras.get(Level.SERIES, ""),
         extra=extras.get(Level.IMAGE, ""),
+        is_ours=any(item.text(0x00080070).strip("\0 ") == CONTRIBUTOR for item in header.items(0x0018A001)),
         declared=declared_values(header, tags) if tags else (),
     )
 

@@ -238,8 +238,8 @@ def instance_replace(d: Described, stored: Stored, *, key: str) -> None:
 
 def _studies_update(batch: Batch, *, now: datetime, quiet: int) -> None:
     """One statement for all studies of a batch: what new images change, and counts from the rows themselves, so that a replay
-    cannot count twice. New images reopen a study and push its quiet time; an AI's own objects don't. When the expected number
-    has come the study is due at once.
+    cannot count twice. New images reopen a study and push its quiet time, which runs from their arrival and not from their rows; an AI's
+    own objects don't. When the expected number has come the study is due at once.
     """
     touched: list[tuple[Any, ...]] = []
     sources: set[tuple[int, int]] = set()
@@ -266,7 +266,8 @@ def _studies_update(batch: Batch, *, now: datetime, quiet: int) -> None:
             "state = CASE WHEN u.id IS NULL THEN t.state ELSE %s END, is_from_ai = t.is_from_ai AND u.id IS NULL, "
             "stored_at = CASE WHEN u.id IS NULL THEN t.stored_at ELSE coalesce(t.stored_at, %s) END, "
             "due_at = CASE WHEN n.instances >= t.expected_instances "
-            "AND (u.id IS NOT NULL OR t.due_at IS NOT NULL) THEN now() WHEN u.id IS NULL THEN t.due_at ELSE %s END, "
+            "AND (u.id IS NOT NULL OR t.due_at IS NOT NULL) THEN now() WHEN u.id IS NULL THEN t.due_at "
+            "ELSE least(greatest(t.last_received_at, u.received), %s) + %s END, "  # a clock that was set back does not make it wait
             "last_received_at = greatest(t.last_received_at, u.received), "
             "body_part = coalesce(nullif(t.body_part, ''), u.body_part, '') "
             "FROM (SELECT study_id, count(*) AS series, sum(number_of_instances) AS instances, "
@@ -275,7 +276,7 @@ def _studies_update(batch: Batch, *, now: datetime, quiet: int) -> None:
             "LEFT JOIN unnest(%s::bigint[], %s::timestamptz[], %s::text[]) u(id, received, body_part) ON u.id = n.study_id "
             "WHERE t.tenant_id = %s AND t.id = n.study_id",
             [
-                Study.State.RECEIVING.value, now, now + timedelta(seconds=quiet), tenant_id, study_ids,
+                Study.State.RECEIVING.value, now, now, timedelta(seconds=quiet), tenant_id, study_ids,
                 *(_columns(touched) or [[], [], []]), tenant_id,
             ],
         )  # fmt: skip

@@ -10,15 +10,27 @@ from django.utils import timezone
 from imaging.certificates.authority import CertificateError, certificate_load, certificate_pem
 from imaging.certificates.services import node_certificates_revoke
 from imaging.models import Node
+from imaging.webout.address import AddressError, address_check, origin_of
 from journal.audit import Actor, audit_record
+from journal.wall.scope import tenant_id_current
+from tenants.crypto import secret_seal
 
 SERVICES = ("store", "find", "move", "get", "commit", "worklist")
 DEFAULT_SERVICES = ("store",)
 MAX_ADDRESSES = 64
 PLAIN = (
     "description", "host", "port", "uses_tls", "retrieve_by", "is_asked_for_priors", "priors_count", "priors_years",
-    "tls_certificate",
+    "tls_certificate", "results_as", "results_by", "is_commitment_asked", "web_url", "web_auth", "web_user", "web_secret",
 )  # fmt: skip
+WHERE = ("ae_title", "host", "port", "uses_tls", "tls_certificate", "web_url", "web_auth", "web_user", "web_secret")
+CHOICES = {
+    "retrieve_by": (Node.RetrieveBy.values, "retrieve by move or get"),
+    "results_as": (Node.ResultsAs.values, "results go as sr, pdf, sc or sr+pdf, or not at all"),
+    "results_by": (Node.ResultsBy.values, "results go by dimse or stow"),
+    "web_auth": (Node.WebAuth.values, "credentials are none, bearer or basic"),
+}
+MAX_USER = 120
+MAX_SECRET = 4096
 
 
 class NodeError(Exception):
@@ -56,12 +68,15 @@ def addresses_check(texts: Iterable[str]) -> list[str]:
 
 
 def node_is_at(node: Node, *, address: str) -> bool:
-    """May this node call from there? IPv4 in IPv6 counts as IPv4."""
-    if not node.addresses:
-        return True
+    """May this node call from there?"""
+    return not node.addresses or is_among(node.addresses, address=address)
+
+
+def is_among(addresses: Iterable[str], *, address: str) -> bool:
+    """Is it one of these addresses, or in one of these networks? IPv4 in IPv6 counts as IPv4."""
     peer: Any = ipaddress.ip_address(address.split("%")[0])
     peer = getattr(peer, "ipv4_mapped", None) or peer
-    return any(peer in ipaddress.ip_network(text) for text in node.addresses)
+    return any(peer in ipaddress.ip_network(text) for text in addresses)
 
 
 def node_add(*, ae_title: str, address: str | None = None, services: Iterable[str] | None = None, **facts: Any) -> Node:
@@ -74,15 +89,19 @@ def node_add(*, ae_title: str, address: str | None = None, services: Iterable[st
     if address is not None:
         facts["addresses"] = address.split(",")
     given = _facts_check(facts) | ({} if services is None else _flags(services))
-    node, _ = Node.objects.update_or_create(
-        ae_title=ae_title, defaults=given, create_defaults=_flags(DEFAULT_SERVICES) | given,
-    )
+    node: Node | None = Node.objects.filter(ae_title=ae_title).first()
+    is_new = node is None
+    if node is None:
+        node = Node(ae_title=ae_title, **_flags(DEFAULT_SERVICES))
+    _set(node, given)
+    _save(node, is_new=is_new)
     return node
 
 
 def node_create(*, actor: Actor, ae_title: str, services: Iterable[str] = DEFAULT_SERVICES, **facts: Any) -> Node:
     """A new node. Raises NodeError, also for an AE title that the hospital has already."""
-    node = Node(ae_title=ae_title_check(ae_title), **_flags(services), **_facts_check(facts))
+    node = Node(ae_title=ae_title_check(ae_title), **_flags(services))
+    _set(node, _facts_check(facts))
     _save(node, is_new=True)
     audit_record(actor=actor, action="node.create", object_type="Node", object_id=str(node.id))
     return node
@@ -95,13 +114,40 @@ def node_update(
     given = _facts_check(facts) | ({} if services is None else _flags(services))
     if ae_title is not None:
         given["ae_title"] = ae_title_check(ae_title)
-    if any(name in given and given[name] != getattr(node, name) for name in ("ae_title", "host", "port", "uses_tls", "tls_certificate")):
-        given |= {"last_check": None, "checked_at": None}
-    for name, value in given.items():
-        setattr(node, name, value)
+    before = [getattr(node, name) for name in WHERE]
+    _set(node, given)
+    if before != [getattr(node, name) for name in WHERE]:
+        node.last_check = node.checked_at = None
     _save(node, is_new=False)
     audit_record(actor=actor, action="node.update", object_type="Node", object_id=str(node.id))
     return node
+
+
+def _set(node: Node, given: dict[str, Any]) -> None:
+    """Put the facts on the node; what only some of them together can be is looked at here. Raises NodeError."""
+    held, was = node.web_secret, (node.web_auth, origin_of(node.web_url))
+    secret = given.pop("web_secret", "")
+    for name, value in given.items():
+        setattr(node, name, value)
+    node.web_secret = _secret(node, secret, held if was == (node.web_auth, origin_of(node.web_url)) else "")
+    if node.web_auth != Node.WebAuth.BASIC:
+        node.web_user = ""
+    elif not node.web_user:
+        raise NodeError("web_user", "basic needs a user and a password")
+    if node.results_as and node.results_by == Node.ResultsBy.STOW and not node.web_url:
+        raise NodeError("web_url", "results by STOW-RS need the address of its DICOMweb")
+
+
+def _secret(node: Node, given: str, held: str) -> str:
+    """Sealed. An empty one keeps what is held; `held` is empty for another server or another kind of credential."""
+    if node.web_auth == Node.WebAuth.NONE or not node.web_url:
+        node.web_auth = Node.WebAuth.NONE  # a credential without an address is nobody's
+        return ""
+    if not given and not held:
+        raise NodeError("web_secret", "enter the token or password: none is held for this address")
+    if node.web_auth == Node.WebAuth.BEARER and not (given.isascii() and " " not in given):
+        raise NodeError("web_secret", "a bearer token has ASCII characters and no spaces (RFC 6750)")
+    return secret_seal(given.encode(), tenant_id=tenant_id_current()) if given else held
 
 
 def _save(node: Node, *, is_new: bool) -> None:
@@ -142,9 +188,26 @@ def _facts_check(facts: dict[str, Any]) -> dict[str, Any]:
             given["tls_certificate"] = certificate_pem(certificate_load(given["tls_certificate"].strip()))
         except CertificateError as error:
             raise NodeError("tls_certificate", str(error)) from None
-    if given.get("retrieve_by", "move") not in Node.RetrieveBy.values:
-        raise NodeError("retrieve_by", "retrieve by move or get")
-    return given
+    for name, (values, words) in CHOICES.items():
+        if name in given and given[name] not in values:
+            raise NodeError(name, words)
+    return given | _web_check(given)
+
+
+def _web_check(facts: dict[str, Any]) -> dict[str, str]:
+    """The facts about DICOMweb that are given, in their canonical form. Raises NodeError."""
+    found = {name: str(facts[name]).strip() for name in ("web_url", "web_user", "web_secret") if name in facts}
+    if found.get("web_url"):
+        try:
+            found["web_url"] = address_check(found["web_url"])
+        except AddressError as error:
+            raise NodeError("web_url", str(error)) from None
+    user, secret = found.get("web_user", ""), found.get("web_secret", "")
+    if len(user) > MAX_USER or ":" in user or not user.isprintable():
+        raise NodeError("web_user", f"a user has at most {MAX_USER} characters, and no colon (RFC 7617)")
+    if len(secret) > MAX_SECRET or not secret.isprintable():
+        raise NodeError("web_secret", f"a token or password has at most {MAX_SECRET} printable characters")
+    return found
 
 
 def _flags(services: Iterable[str]) -> dict[str, bool]:

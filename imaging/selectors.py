@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import orjson
+from django.db import connection
 from django.db.models import F, Q
 
 from imaging.models import (
@@ -13,6 +15,7 @@ from imaging.models import (
     CommitmentRequest,
     Instance,
     Node,
+    Order,
     Series,
     Study,
     StudySource,
@@ -20,7 +23,11 @@ from imaging.models import (
     TransferStudy,
     WorkItem,
 )
+from imaging.query.attributes import extra_name
 from imaging.storage import LazyPath, object_path
+from journal.wall.scope import tenant_id_current
+
+PRIORITY = 0x00401003  # RequestedProcedurePriority
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +71,19 @@ def slices_of(*, series_id: int) -> list[SliceFacts]:
     ]
 
 
-def calling_aes_of(*, study_id: int) -> set[str]:
-    """Who sent this study."""
-    sources = StudySource.objects.filter(study_id=study_id).values("association")
-    return set(Association.objects.filter(id__in=sources).values_list("calling_ae", flat=True))
+def series_among(*, study_ids: Sequence[int]) -> list[Series]:
+    return list(Series.objects.filter(study_id__in=study_ids).order_by("study_id", "number", "id"))
+
+
+def calling_aes(*, study_ids: Sequence[int]) -> dict[int, frozenset[str]]:
+    """Who sent each study, by study id."""
+    sources = list(StudySource.objects.filter(study_id__in=study_ids).values_list("study_id", "association"))
+    titles = dict(Association.objects.filter(id__in={one for _, one in sources}).values_list("id", "calling_ae"))
+    found: dict[int, set[str]] = {}
+    for study_id, association in sources:
+        if association in titles:
+            found.setdefault(study_id, set()).add(titles[association])
+    return {study_id: frozenset(names) for study_id, names in found.items()}
 
 
 def associations_recent(*, limit: int = 50) -> list[Association]:
@@ -197,3 +213,82 @@ def study_uuids_holding(*, sop_instance_uids: Sequence[str]) -> list[UUID]:
     """The studies that these instances belong to."""
     found = Instance.objects.filter(sop_instance_uid__in=sop_instance_uids).values_list("study__uuid", flat=True)
     return list(found.distinct())
+
+
+@dataclass(frozen=True)
+class SeriesPictures:
+    """What the images of a series have in common. `spacing_mm` is the largest distance between neighbours: a gap makes it a coarse one."""
+
+    sop_classes: frozenset[str]
+    spacing_mm: float | None
+    key: str  # of one image
+
+
+def series_pictures(*, study_ids: Sequence[int]) -> dict[int, SeriesPictures]:
+    """By series id, in one statement: no row of an instance leaves the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT series_id, array_agg(DISTINCT sop_class_uid), max(gap) FILTER (WHERE gap > 0.01), min(first_key) FROM ("
+            " SELECT series_id, sop_class_uid, position - lag(position) OVER place AS gap, first_value(key) OVER place AS first_key"
+            " FROM imaging_instance WHERE tenant_id = %s AND study_id = ANY(%s)"
+            " WINDOW place AS (PARTITION BY series_id ORDER BY position, id)) pictures GROUP BY series_id",
+            [tenant_id_current(), list(study_ids)],
+        )
+        rows = cursor.fetchall()
+    return {
+        series_id: SeriesPictures(frozenset(classes), None if gap is None else round(gap, 3), key) for series_id, classes, gap, key in rows
+    }
+
+
+def study_priorities(*, studies: Sequence[Study]) -> dict[int, str]:
+    """RequestedProcedurePriority (PS3.3 C.4.11) of each study's order, by study id: STAT, HIGH, ROUTINE, MEDIUM, LOW.
+
+    Of the one order with the study's accession number, issuer and patient: the link itself may be made a moment later.
+    """
+    numbers = {study.accession_number for study in studies if study.accession_number}
+    orders: dict[tuple[str, str, int | None], list[str]] = {}
+    if numbers:
+        rows = Order.objects.filter(accession_number__in=numbers).exclude(extra="")
+        for number, issuer, patient, extra in rows.values_list("accession_number", "issuer", "patient_id", "extra"):
+            orders.setdefault((number, issuer, patient), []).append(extra)
+    found = {}
+    for study in studies:
+        extras = orders.get((study.accession_number, study.accession_issuer, study.patient_id), [])
+        if len(extras) == 1:
+            found[study.id] = _priority(extras[0])
+    return found
+
+
+def _priority(extra: str) -> str:
+    return str(orjson.loads(extra).get(extra_name(PRIORITY), "")).strip().upper()
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Earlier studies of the same patient: how many are here, and the days since the last one where both have dates."""
+
+    count: int
+    days: float | None
+
+
+def study_priors(*, studies: Sequence[Study]) -> dict[int, Priors]:
+    """By study id, two columns of the patients' other studies: earlier by date, which both state."""
+    patients = {study.patient_id for study in studies}
+    rows = Study.objects.filter(patient_id__in=patients, is_from_ai=False, number_of_instances__gt=0)
+    dates: dict[int, list[tuple[int, str]]] = {}
+    for patient, study_id, text in rows.values_list("patient_id", "id", "study_date"):
+        dates.setdefault(patient, []).append((study_id, text))
+    found = {}
+    for study in studies:
+        day = _day(study.study_date)
+        others = [_day(text) for study_id, text in dates.get(study.patient_id, []) if study_id != study.id]
+        before = [other for other in others if day is not None and other is not None and other < day]
+        found[study.id] = Priors(len(before), float((day - max(before)).days) if day is not None and before else None)
+    return found
+
+
+def _day(text: str) -> date | None:
+    try:
+        return datetime.strptime(text, "%Y%m%d").date()  # noqa: DTZ007 a DA has no zone (PS3.5 6.2)
+    except ValueError:
+        return None

@@ -11,19 +11,24 @@ from imaging.storage import StoreAwayError
 from imaging.transfers import run
 from journal.tasks import audit_seal_task
 from journal.wall.scope import tenant_scope
-from journal.wall.tasks import GRACE_SECONDS, SWEEP_EXPIRES, rows_due, sweep_task, task_send, tenant_task
+from journal.wall.tasks import GRACE_SECONDS, SWEEP_EXPIRES, rows_due, rows_due_soon, sweep_task, task_send, tenant_task
 from tenants.selectors import tenant_ids
 
+STUDIES_SECONDS = 0.5  # between two sweeps of studies
 
-@tenant_task(queue="ingest")
-def study_complete_task(*, study_id: int) -> None:
-    completion.study_complete(study_id=study_id)
+
+@tenant_task(queue="ingest", is_scoped=False)
+def study_complete_task(*, tenant_id: int, study_id: int) -> None:
+    with tenant_scope(tenant_id):
+        wait = completion.study_complete_or_wait(study_id=study_id)
+    if wait:
+        task_send(study_complete_task, countdown=wait, expires=SWEEP_EXPIRES, tenant_id=tenant_id, study_id=study_id)
 
 
 @sweep_task(queue="ingest")
 def studies_sweep() -> None:
-    for tenant_id, study_id in rows_due("imaging_study"):
-        task_send(study_complete_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, study_id=study_id)
+    for tenant_id, study_id, wait in rows_due_soon("imaging_study", within_seconds=STUDIES_SECONDS):
+        task_send(study_complete_task, countdown=wait or None, expires=SWEEP_EXPIRES, tenant_id=tenant_id, study_id=study_id)
 
 
 # A queue and workers of its own: a study that takes minutes must not hold up jobs and deliveries.

@@ -29,6 +29,7 @@ BUCKET_SECONDS = 300
 SEAL_EVERY_SECONDS = 4.0  # a process asks for at most one seal per hospital in this time ...
 SEAL_AFTER_SECONDS = 6.0  # ... which runs this much later, when whatever was written in between has committed
 SEAL_BATCH = 1000
+LATEST_MS = 3_600_000  # ids begin with milliseconds (journal/wall/ids.py)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +144,10 @@ def audit_seal() -> int:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('audit.seal', %s))", [tenant_id_current()])
     last = AuditSeal.objects.order_by("-position").first()
     position, digest = (last.position, last.digest) if last else (0, "")
+    # What is sealed is not looked through again: an id is made at most a transaction's length before its row is seen.
+    floor = last.event_id - (LATEST_MS << 22) if last else 0
     seals = []
-    for event in AuditEvent.objects.filter(auditseal__isnull=True).order_by("id")[:SEAL_BATCH]:
+    for event in AuditEvent.objects.filter(auditseal__isnull=True, id__gt=floor).order_by("id")[:SEAL_BATCH]:
         position += 1
         digest = _digest(digest, event)
         seals.append(AuditSeal(position=position, event=event, digest=digest))

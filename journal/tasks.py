@@ -75,9 +75,13 @@ def deliveries_sweep() -> None:
         deliveries_nudge(tenant_id=tenant_id, delivery_ids=delivery_ids, expires=SWEEP_EXPIRES)
 
 
-@tenant_task(queue="default")
-def audit_seal_task() -> None:
-    audit.audit_seal()
+@tenant_task(queue="default", is_scoped=False)
+def audit_seal_task(*, tenant_id: int) -> None:
+    """Until nothing is left: after a burst nobody may ask again for a long time."""
+    sealed = audit.SEAL_BATCH
+    while sealed == audit.SEAL_BATCH:
+        with tenant_scope(tenant_id):
+            sealed = audit.audit_seal()
 
 
 def audit_seal_nudge(*, tenant_id: int) -> None:

@@ -26,14 +26,14 @@ def warm(sender: Any, **_: Any) -> None:
         models_warm()
 
 
-QUEUES = ("ingest", "dispatch", "delivery", "transfer", "default")
+QUEUES = ("ingest", "stat", "dispatch", "delivery", "transfer", "default")
 
 # Where the listener finds what it may call: a door makes one domain call per event.
 app.conf.medhub_dimse = {
     "setup": "django.setup",
     "receivers": settings.MEDHUB_DIMSE_RECEIVERS,
     "admit": "imaging.associations.association_admit",
-    "receive": "imaging.ingest.IncomingObject",
+    "receive": "ai.returned.incoming.incoming_open",
     "alive": "imaging.associations.associations_alive",
     "ended": "imaging.associations.association_end",
     "thread_end": "imaging.associations.thread_end",
@@ -44,7 +44,7 @@ app.conf.medhub_dimse = {
     "find": "imaging.finding.identifier_find",
     "retrieve": "imaging.query.doors.identifier_retrieve",
     "others": "imaging.commitment.door.OTHERS",
-    "handlers": "imaging.commitment.door.handlers",
+    "handlers": "ai.delivery.hearing.handlers",
 }
 add_dimse_option(app)
 
@@ -58,6 +58,8 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "transfers": {"task": "imaging.tasks.transfers_sweep", "schedule": every},
         "commitments": {"task": "imaging.tasks.commitments_sweep", "schedule": every},
         "jobs": {"task": "ai.tasks.jobs_sweep", "schedule": every},
+        "returned_files": {"task": "ai.tasks.returned_files_sweep", "schedule": timedelta(minutes=10)},
+        "report_deliveries": {"task": "ai.tasks.report_deliveries_sweep", "schedule": every},
         "certificates": {"task": "imaging.tasks.certificates_sweep", "schedule": timedelta(minutes=10)},
         "uploads": {"task": "imaging.tasks.uploads_sweep", "schedule": every},
         "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},

@@ -42,6 +42,7 @@ MEDHUB_HEARTBEAT_SECONDS = env_float("MEDHUB_HEARTBEAT_SECONDS", 20)  # an assoc
 MEDHUB_LEASE_SECONDS = env_float("MEDHUB_LEASE_SECONDS", 60)
 MEDHUB_SWEEP_SECONDS = env_float("MEDHUB_SWEEP_SECONDS", 5)
 MEDHUB_BACKOFF_UNIT_SECONDS = env_float("MEDHUB_BACKOFF_UNIT_SECONDS", 1)
+MEDHUB_COMMITMENT_HOURS = env_float("MEDHUB_COMMITMENT_HOURS", 24)  # after it a node's answer is overdue
 MEDHUB_OBJECTS = Path(env_text("MEDHUB_OBJECTS", str(MEDHUB_HOME / "objects")))
 MEDHUB_OBJECTS_STORE = env_choice("MEDHUB_OBJECTS_STORE", "files", {"files", "s3"})
 MEDHUB_OBJECTS_ENDPOINT = env_text("MEDHUB_OBJECTS_ENDPOINT", "")
@@ -67,6 +68,8 @@ MEDHUB_FHIR_RESOURCE_BYTES = env_int("MEDHUB_FHIR_RESOURCE_BYTES", 16 * 1024**2)
 MEDHUB_FHIR_BUNDLE_BYTES = env_int("MEDHUB_FHIR_BUNDLE_BYTES", 64 * 1024**2)
 MEDHUB_FHIR_BUNDLE_ENTRIES = env_int("MEDHUB_FHIR_BUNDLE_ENTRIES", 5000)
 MEDHUB_PUBLIC_URL = env_text("MEDHUB_PUBLIC_URL", f"http://localhost:{env_int('MEDHUB_HTTP_PORT', 8000)}").rstrip("/")
+MEDHUB_EVENTS_PORT = env_int("MEDHUB_EVENTS_PORT", 8302)
+MEDHUB_EVENTS_URL = env_text("MEDHUB_EVENTS_URL", f"ws://localhost:{MEDHUB_EVENTS_PORT}").rstrip("/")
 MEDHUB_RENDERED_CACHE_BYTES = env_int("MEDHUB_RENDERED_CACHE_BYTES", 64 * 1024**2)
 MEDHUB_VIEWER = Path(env_text("MEDHUB_VIEWER", str(MEDHUB_HOME / "viewer")))
 MEDHUB_DIMSE_PORT = env_int("MEDHUB_DIMSE_PORT", 11112)
@@ -79,6 +82,9 @@ MEDHUB_DIMSE_RECEIVERS = env_int("MEDHUB_DIMSE_RECEIVERS", 2)
 QUANTIFY_URL = env_text("QUANTIFY_URL", "http://127.0.0.1:8301")
 QUANTIFY_KEY = env_secret("QUANTIFY_KEY") or HOME.secret("quantify_key", lambda: secrets.token_urlsafe(32))
 EGRESS_ALLOW = env_list("EGRESS_ALLOW", "127.0.0.1:8301")
+EGRESS_CA_FILE = env_text("EGRESS_CA_FILE", "")  # beside the public authorities; TLS is always verified
+if EGRESS_CA_FILE and not Path(EGRESS_CA_FILE).is_file():
+    raise ImproperlyConfigured("EGRESS_CA_FILE names no file")
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -200,6 +206,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_TIMER_PRECISION = 0.05  # of workers with threads: a job that asks again in 0.2 s shall not wait a second for it
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = "UTC"
@@ -251,11 +258,11 @@ CONTENT_SECURITY_POLICY = {
 CORS_ALLOWED_ORIGINS = env_origins("MEDHUB_DICOMWEB_ORIGINS")
 CORS_URLS_REGEX = r"^/t/[-\w]+/dicomweb/"
 CORS_ALLOW_CREDENTIALS = False
-CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"]
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "if-none-match", "if-range", "range"]
 CORS_EXPOSE_HEADERS = [
-    "Accept-Ranges", "Allow", "Content-Disposition", "Content-Length", "Content-Location", "Content-Range", "ETag", "Retry-After",
-    "Warning", "WWW-Authenticate",
+    "Accept-Ranges", "Allow", "Content-Disposition", "Content-Length", "Content-Location", "Content-Range", "ETag", "Location",
+    "Retry-After", "Warning", "WWW-Authenticate",
 ]  # fmt: skip
 CORS_PREFLIGHT_MAX_AGE = 600
 

@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from supervisor.xmlrpc import SupervisorTransport
 
+from ai.lanes import THREADS
 from medhub.embedded import Home, postgres_command, postgres_init, postgres_user_name, redis_command
 from medhub.env import env_list
 
@@ -39,6 +40,7 @@ class Ports:
     dimse: int = 11112
     quantify: int = 8301
     dimse_tls: int = 2762
+    events: int = 8302
 
     @classmethod
     def from_environment(cls) -> "Ports":
@@ -58,6 +60,7 @@ class Ports:
 
 PORT_VARIABLES = {
     "http": "MEDHUB_HTTP_PORT", "dimse": "MEDHUB_DIMSE_PORT", "quantify": "MEDHUB_QUANTIFY_PORT", "dimse_tls": "MEDHUB_DIMSE_TLS_PORT",
+    "events": "MEDHUB_EVENTS_PORT",
 }  # fmt: skip
 
 
@@ -96,6 +99,7 @@ class Stack:
         quantify = {
             "QUANTIFY_URL": f"http://127.0.0.1:{self.ports.quantify}",
             "QUANTIFY_DIR": str(self.home.root / "quantify"),
+            "QUANTIFY_MODELS": os.environ.get("QUANTIFY_MODELS") or str(self.home.root / "models"),
             "QUANTIFY_KEY": self.home.secret("quantify_key", lambda: secrets.token_urlsafe(32)),
             "EGRESS_ALLOW": ",".join(dict.fromkeys((*env_list("EGRESS_ALLOW", ""), f"127.0.0.1:{self.ports.quantify}"))),
         }
@@ -134,12 +138,17 @@ class Stack:
                 [*worker, "-n", "dimse@localhost", "-Q", "ingest", "-c", "1", "--dimse", f"127.0.0.1:{self.ports.dimse}",
                  "--dimse-tls", f"127.0.0.1:{self.ports.dimse_tls}"],
             ),
+            Program("events", [python, "manage.py", "workitem_events", "--port", str(self.ports.events)]),
             # niced below the index worker: reports may wait a moment, arriving images and their rows may not
-            Program("jobs", ["nice", "-n", "19", *worker, "-n", "jobs@localhost", "-Q", "dispatch,delivery,default", "-c", "2"]),
-            # they wait for other machines: threads are enough
+            Program("jobs", ["nice", "-n", "19", *worker, "-n", "jobs@localhost", "-Q", "default", "-c", "2"]),
+            # these wait for other machines: threads are enough. No platform holds more than its share of them (ai/lanes.py)
+            Program(
+                "dispatch",
+                ["nice", "-n", "19", *worker, "-n", "dispatch@localhost", "-Q", "stat,dispatch", "-P", "threads", "-c", str(THREADS)],
+            ),
             Program(
                 "transfers",
-                ["nice", "-n", "19", *worker, "-n", "transfers@localhost", "-Q", "transfer", "-P", "threads", "-c", "4"],
+                ["nice", "-n", "19", *worker, "-n", "transfers@localhost", "-Q", "delivery,transfer", "-P", "threads", "-c", "8"],
             ),
             Program(
                 "beat",

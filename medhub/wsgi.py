@@ -4,6 +4,7 @@ import gc
 import os
 import re
 from collections.abc import Callable, Iterable
+from socket import socket
 from typing import Any
 
 from django.core.wsgi import get_wsgi_application
@@ -19,6 +20,7 @@ from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
 from django.utils.module_loading import import_string  # noqa: E402
 
 from fhirapi.validation import models_warm  # noqa: E402
+from imaging.dicomweb.streams import PiecesResponse  # noqa: E402
 from imaging.dicomweb.syntaxes import MEDIA, encodable, is_decodable  # noqa: E402
 from medhub import urls as _urls  # noqa: E402, F401
 
@@ -52,4 +54,8 @@ _machines = _MachineHandler()
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """A door with an Authorization header is a machine's; a browser comes with its session, through everything."""
     is_machine = "HTTP_AUTHORIZATION" in environ and _DOORS.match(environ.get("PATH_INFO", "")) is not None
-    return (_machines if is_machine else _pages)(environ, start_response)
+    response = (_machines if is_machine else _pages)(environ, start_response)
+    sock = environ.get("gunicorn.socket")
+    if type(sock) is socket and environ["REQUEST_METHOD"] == "GET" and isinstance(response, PiecesResponse) and response.is_whole:
+        return response.sent_by(sock)  # not through TLS, which has to see the bytes, and none for HEAD
+    return response

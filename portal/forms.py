@@ -9,14 +9,28 @@ from django.utils.translation import gettext_lazy as _
 from imaging.certificates.authority import MAX_REQUEST_CHARS, NAME_CHARS
 from imaging.certificates.services import REASONS
 from imaging.models import Node
-from imaging.nodes import SERVICES, services_of
+from imaging.nodes import MAX_SECRET, MAX_USER, SERVICES, services_of
 from imaging.query.declared import VRS
+from imaging.webout.address import MAX_URL
 
 DAY = _("Like 2026-03-01.")
 SERVICE_WORDS = {
     "store": _("send us images"), "find": _("query"), "move": _("have studies moved"), "get": _("fetch studies"),
     "commit": _("ask for storage commitment"), "worklist": _("read the worklist"),
 }  # fmt: skip
+RESULTS_WORDS = {
+    "": _("not at all"), "sr": _("structured report (SR)"), "sr+pdf": _("structured report and PDF"), "pdf": _("PDF"),
+    "sc": _("pictures of the pages (SC)"),
+}  # fmt: skip
+RESULTS_BY_WORDS = {"dimse": _("by C-STORE"), "stow": _("by STOW-RS")}
+AUTH_WORDS = {"none": _("none"), "bearer": _("bearer token"), "basic": _("user and password (basic)")}
+
+
+class SecretInput(forms.PasswordInput):
+    """Takes a value and never gives one back, not even to who has just typed it; no browser offers to keep it."""
+
+    def __init__(self) -> None:
+        super().__init__(attrs={"autocomplete": "off", "spellcheck": "false"}, render_value=False)
 
 
 class PlainForm(forms.Form):
@@ -53,19 +67,41 @@ class NodeForm(PlainForm):
         label=_("Pull from it by"), choices=[("move", "C-MOVE"), ("get", "C-GET")],
         help_text=_("C-MOVE: it sends to our AE and must know it. C-GET: over our own association."),
     )  # fmt: skip
+    results_as = forms.ChoiceField(
+        label=_("Send it AI results as"), choices=list(RESULTS_WORDS.items()), required=False,
+        help_text=_("PDF or pictures where it cannot show structured reports."),
+    )  # fmt: skip
+    results_by = forms.ChoiceField(
+        label=_("Send them"), choices=list(RESULTS_BY_WORDS.items()), required=False,
+        help_text=_("C-STORE goes to host and port, STOW-RS to its DICOMweb."),
+    )  # fmt: skip
+    is_commitment_asked = forms.BooleanField(
+        label=_("After a C-STORE of results ask it for storage commitment"), required=False
+    )
+    web_url = forms.CharField(
+        label=_("Address of its DICOMweb"), max_length=MAX_URL, required=False,
+        help_text=_("Like https://pacs.example.org/dicom-web, without /studies."),
+    )  # fmt: skip
+    web_auth = forms.ChoiceField(label=_("Credentials"), choices=list(AUTH_WORDS.items()), required=False)
+    web_user = forms.CharField(label=_("User"), max_length=MAX_USER, required=False, help_text=_("With a password only."))
+    web_secret = forms.CharField(
+        label=_("Token or password"), max_length=MAX_SECRET, required=False, widget=SecretInput(),
+        help_text=_("Never shown again. Empty keeps the one that is held for this server."),
+    )  # fmt: skip
     is_asked_for_priors = forms.BooleanField(label=_("Ask it for priors of each new study"), required=False)
     priors_count = forms.IntegerField(label=_("How many priors"), min_value=1, max_value=50, initial=3)
     priors_years = forms.IntegerField(label=_("Not older than years"), min_value=1, max_value=100, initial=5)
 
     def facts(self) -> dict[str, Any]:
         """What `node_create` and `node_update` take."""
-        return {**self.cleaned_data, "addresses": self.cleaned_data["addresses"].replace(",", "\n").split("\n")}
+        given = {name: value for name, value in self.cleaned_data.items() if value != "" or name not in {"results_by", "web_auth"}}
+        return {**given, "addresses": self.cleaned_data["addresses"].replace(",", "\n").split("\n")}
 
 
 def node_initial(node: Node) -> dict[str, Any]:
     plain = (
         "ae_title", "description", "host", "port", "uses_tls", "tls_certificate", "retrieve_by", "is_asked_for_priors",
-        "priors_count", "priors_years",
+        "priors_count", "priors_years", "results_as", "results_by", "is_commitment_asked", "web_url", "web_auth", "web_user",
     )  # fmt: skip
     facts = {name: getattr(node, name) for name in plain}
     return {**facts, "services": sorted(services_of(node)), "addresses": "\n".join(node.addresses)}

@@ -29,6 +29,8 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
     pages = (
         ("worklist", "study.read", _("Worklist"), {"worklist", "study"}),
         ("nodes", "transfer.manage", _("Nodes"), {"nodes", "node", "node-new", "node-edit", "node-query", "node-migrate", *BESIDE_NODES}),
+        ("platforms", "ai.read", _("Platforms"), {"platforms", "platform", "platform-connect"}),
+        ("jobs", "ai.read", _("Jobs"), {"jobs", "job", "job-requeue"}),
         ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
         ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem"}),
     )

@@ -6,9 +6,13 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ai.models import Decision, Job, Report, Result
+from ai.delivery.selectors import deliveries_of_versions
+from ai.delivery.services import ARCHIVE
+from ai.models import Decision, Job, Report, ReportDelivery, Result
+from ai.selectors import HIDDEN, decision_of
 from fhirapi.store import resource_read
 from imaging.models import Study
+from portal.deliveries import delivery_row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +28,18 @@ class Hop:
 
 def study_timeline(*, study: Study) -> list[Hop]:
     """The hops of the study's newest version, in order; a job's hops once per job."""
-    decisions = list(Decision.objects.filter(study=study, study_version=study.version).select_related("rule").order_by("id"))
-    jobs = list(Job.objects.filter(study=study, study_version=study.version).select_related("connection").order_by("id"))
-    return [*_arrival(study), _routed(decisions), *[hop for job in jobs for hop in _job(job)]]
+    asked = Job.objects.filter(study=study, study_version=study.version).exclude(stage__in=HIDDEN)
+    jobs = list(asked.select_related("connection").order_by("id"))
+    results = {result.job_id: result for result in Result.objects.filter(job__in=jobs)}
+    reports = {report.result_id: report for report in Report.objects.filter(result__in=results.values())}
+    sent = deliveries_of_versions(report_ids=[report.id for report in reports.values()])
+    hops = [*_arrival(study), _routed(decision_of(study=study))]
+    for job in jobs:
+        result = results.get(job.id)
+        report = reports.get(result.id) if result else None
+        hops += _job(job, result, report)
+        hops += [_delivered(one) for one in (sent.get(report.id, ()) if report else ())]
+    return hops
 
 
 def _arrival(study: Study) -> list[Hop]:
@@ -46,20 +59,18 @@ def _arrival(study: Study) -> list[Hop]:
     ]  # fmt: skip
 
 
-def _routed(decisions: list[Decision]) -> Hop:
-    matched = [decision for decision in decisions if decision.is_match]
+def _routed(decision: Decision | None) -> Hop:
+    if decision is None:
+        return Hop(key="matched", label=_("Rule matched"), at=None)
+    matched = [one for one in decision.outcomes if one["is_match"]]
     if matched:
-        names = ", ".join(decision.rule.name for decision in matched if decision.rule)
-        return Hop(key="matched", label=_("Rule matched"), at=matched[0].created_at, detail=f"{names}: {matched[0].reason}")
-    if decisions:
-        reasons = "; ".join(f"{d.rule.name}: {d.reason}" for d in decisions if d.rule)
-        return Hop(key="matched", label=_("No rule matched"), at=decisions[0].created_at, detail=reasons or decisions[0].reason)
-    return Hop(key="matched", label=_("Rule matched"), at=None)
+        names = ", ".join(one["name"] for one in matched)
+        return Hop(key="matched", label=_("Rule matched"), at=decision.created_at, detail=f"{names}: {matched[0]['reason']}")
+    reasons = "; ".join(f"{one['name']}: {one['reason']}" for one in decision.outcomes[:5])
+    return Hop(key="matched", label=_("No rule matched"), at=decision.created_at, detail=reasons or decision.summary)
 
 
-def _job(job: Job) -> list[Hop]:
-    result = Result.objects.filter(job=job).first()
-    report = Report.objects.filter(result=result).first() if result else None
+def _job(job: Job, result: Result | None, report: Report | None) -> list[Hop]:
     is_problem = job.state in {Job.State.FAILED, Job.State.REFUSED, Job.State.QUARANTINED}
     return [
         Hop(
@@ -72,6 +83,19 @@ def _job(job: Job) -> list[Hop]:
         ),
         Hop(key="report", label=_("Report issued"), at=report.issued_at if report else None, detail=_status(report)),
     ]  # fmt: skip
+
+
+def _delivered(delivery: ReportDelivery) -> Hop:
+    """One receiver of a report, with its answer. It is there only when the receiver has it, and answers for it where it was asked."""
+    row = delivery_row(delivery)
+    is_done = delivery.state in {ReportDelivery.State.SENT, ReportDelivery.State.CONFIRMED}
+    is_problem = delivery.state in {ReportDelivery.State.FAILED, ReportDelivery.State.OVERDUE}
+    return Hop(
+        key="delivered", is_problem=is_problem,
+        label=_("Filed in our archive") if delivery.kind == ARCHIVE else _("Delivered to %(receiver)s") % {"receiver": row.name},
+        at=delivery.ended_at if is_done or is_problem else None,
+        detail=row.state.reason if delivery.kind == ARCHIVE and is_done else f"{row.state.word}: {row.state.reason}".rstrip(": "),
+    )  # fmt: skip
 
 
 def _status(report: Report | None) -> str:

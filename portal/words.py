@@ -21,6 +21,7 @@ AI_WORDS = {
     "refused": gettext_lazy("not sent"),
     "failed": gettext_lazy("failed"),
     "quarantined": gettext_lazy("answer kept back"),
+    "cancelled": gettext_lazy("cancelled"),
 }
 QUIET = {"not_eligible"}  # a fact about the study, nothing to look after: shown without a colour that calls
 ITEM_KINDS = {
@@ -67,7 +68,7 @@ BACK = {
 HOPS = {
     "setup": gettext_lazy("Settings"), "address": gettext_lazy("Address"), "dns": gettext_lazy("Name"),
     "tcp": gettext_lazy("Connection"), "tls": gettext_lazy("TLS"), "association": gettext_lazy("Association"),
-    "echo": gettext_lazy("C-ECHO"),
+    "echo": gettext_lazy("C-ECHO"), "web": gettext_lazy("DICOMweb"),
 }  # fmt: skip
 SEXES = {"M": gettext_lazy("M"), "F": gettext_lazy("F")}
 AGE_UNITS = {"Y": gettext_lazy("y"), "M": gettext_lazy("mo"), "W": gettext_lazy("wk"), "D": gettext_lazy("d")}

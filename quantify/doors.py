@@ -14,6 +14,7 @@ from quantify.algorithms import ALGORITHMS
 from quantify.config import Settings
 from quantify.intake import IntakeError, boundary_of, drain, spool
 from quantify.jobs import PARTS, JobStore, job_id_of
+from quantify.models import missing_of
 from quantify.runner import Runner
 
 KEY = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -98,7 +99,9 @@ class QuantifyApp:
 
     def _health(self) -> Answer:
         listed = [{"name": algorithm.name, "version": algorithm.version} for algorithm in ALGORITHMS.values()]
-        return Answer(200, {"status": "ok", "algorithms": listed})
+        missing = {one.name: missing_of(one.model) for one in ALGORITHMS.values() if one.model}
+        absent = [{"name": name, "reason": reason} for name, reason in missing.items() if reason]
+        return Answer(200, {"status": "ok", "algorithms": listed, "not_installed": absent})
 
     def _post(self, environ: Environ) -> Answer:
         try:
@@ -109,7 +112,8 @@ class QuantifyApp:
             raise
 
     def _offered(self, environ: Environ) -> Answer:
-        algorithm = parse_qs(environ.get("QUERY_STRING", "")).get("algorithm", [""])[-1]
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        algorithm, is_masked = query.get("algorithm", [""])[-1], query.get("mask", [""])[-1] == "1"
         if algorithm not in ALGORITHMS:
             raise IntakeError(404, "unknown_algorithm", "no such algorithm")
         key = str(environ.get("HTTP_IDEMPOTENCY_KEY", ""))
@@ -120,15 +124,15 @@ class QuantifyApp:
             raise IntakeError(413, "too_large", f"more than {self._settings.max_bytes} bytes")
         job_id = job_id_of(key)
         if self._store.accepted(job_id) is None:
-            self._receive(environ, boundary, job_id, algorithm)
+            self._receive(environ, boundary, job_id, algorithm, is_masked)
         else:
             drain(environ["wsgi.input"], self._settings.max_bytes)
         return self._accepted(job_id)
 
-    def _receive(self, environ: Environ, boundary: str, job_id: str, algorithm: str) -> None:
+    def _receive(self, environ: Environ, boundary: str, job_id: str, algorithm: str, is_masked: bool) -> None:
         with self._store.upload() as folder:
             parts = spool(environ["wsgi.input"], boundary, folder / PARTS, self._settings.max_bytes)
-            if self._store.accept(folder, job_id, algorithm, parts):
+            if self._store.accept(folder, job_id, algorithm, parts, is_masked=is_masked):
                 self._runner.submit(job_id)
 
     def _accepted(self, job_id: str) -> Answer:

@@ -1,6 +1,7 @@
 """What an algorithm hands back: frozen records that become the job's JSON; made by algorithms, read by the worker."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from quantify.codes import Code, Unit
 
@@ -46,6 +47,18 @@ class InputRecord:
 
 
 @dataclass(frozen=True)
+class Mask:
+    """The voxels that were measured: slices in the order of `sop_uids`, each row by row. `bits` packs them, eight to a byte, when asked."""
+
+    label: str
+    site: Code
+    sop_uids: tuple[str, ...]
+    rows: int
+    columns: int
+    bits: Callable[[], bytes] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Analysis:
     """The end of one run: measurements, or the reason why this input cannot be measured."""
 
@@ -53,6 +66,7 @@ class Analysis:
     measurements: tuple[Measurement, ...] = ()
     reason: Remark | None = None
     notes: tuple[Remark, ...] = ()
+    mask: Mask | None = None
 
 
 class UnreadableInputError(Exception):

@@ -1,18 +1,17 @@
-"""The gate before the density mask: what may be measured at all, and in which words the rest is refused.
+"""The gate before every CT algorithm: what may be measured at all, and in which words the rest is refused.
 
-A refusal is a result, not an error. Called by lung_density with the headers of all instances, before any pixel.
+A refusal is a result, not an error. Called by the algorithms with the headers of all instances, before any pixel.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from quantify.findings import Remark
 from quantify.volume import Geometry, Header, geometry_of, is_parallel, normal_of
 
-MIN_SLICES = 40
-MAX_SPACING_MM = 2.5
 MAX_VOXELS = 300_000_000  # what the memory limit of one job carries (up to 12 bytes each at the peak)
 MAX_SIDE = 2048
 STEP_TOLERANCE = 0.05
@@ -33,25 +32,39 @@ PLAIN_MODALITIES = {
     "RF": "fluoroscopy",
     "SC": "secondary capture",
 }
-CHEST_PARTS = ("CHEST", "THORAX", "LUNG")
-# Whole words of free text; THORACIC is left out because "thoracic spine" is no lung scan.
-CHEST_WORDS = re.compile(
-    r"(?<![^\W_])(CHEST|THORAX|LUNGS?|PULMONARY|HRCT|TORAX|TÓRAX|LUNGE|POUMONS?|PULMON|PULMÓN|POLMON[EI])(?![^\W_])"
-)
-OTHER_WORDS = re.compile(
-    r"(?<![^\W_])(HEAD|BRAIN|SKULL|CRANIUM|CRANIAL|NEURO|SINUS|SINUSES|ORBITS?|FACE|NECK|CAROTID|[CL]?SPINE|LUMBAR|"
-    r"ABDOMEN|ABDOMINAL|LIVER|KIDNEYS?|PELVIS|HIPS?|KNEES?|ANKLE|FOOT|WRIST|HAND|ELBOW|SHOULDER|FEMUR|LEG|ARM|"
-    r"KOPF|SCHÄDEL|HIRN|HALS|BECKEN|TETE|TÊTE|CRANE|CRÂNE|CEREBRAL|CRANEO|CRÁNEO)(?![^\W_])"
-)
 NO_CONTRAST = frozenset(("", "NONE", "NO", "N", "WITHOUT", "NO CONTRAST"))
 PROJECTIONS = frozenset(("MIP", "MINIP", "PROJECTION IMAGE"))
 
-Rule = Callable[[Sequence[Header]], Remark | None]
 
 
-def refusal_of(headers: Sequence[Header]) -> Remark | None:
-    """The first rule that refuses these images, from what they are to how they lie; None when they may be measured."""
-    return next((refusal for rule in RULES if (refusal := rule(headers))), None)
+@dataclass(frozen=True)
+class Scan:
+    """The CT that an algorithm takes. `words` are whole words of free text that speak for it, `others` those that speak against."""
+
+    name: str
+    code: str  # of the refusal when it is another part of the body
+    parts: tuple[str, ...]
+    words: re.Pattern[str]
+    others: re.Pattern[str]
+    why_no_contrast: str
+    min_slices: int
+    max_spacing_mm: float
+
+
+Rule = Callable[[Sequence[Header], Scan], Remark | None]
+
+
+def whole_words(*words: str) -> re.Pattern[str]:
+    """Any of these words in upper case text, not as a part of a longer one."""
+    return re.compile(rf"(?<![^\W_])({'|'.join(words)})(?![^\W_])")
+
+
+def refusal_of(headers: Sequence[Header], scan: Scan, rules: Sequence[Rule] = ()) -> Remark | None:
+    """The first rule that refuses these images, from what they are to how they lie; None when they may be measured.
+
+    `rules` are those of a CT unless others are given.
+    """
+    return next((refusal for rule in rules or RULES if (refusal := rule(headers, scan))), None)
 
 
 def spacing_of(geometry: Geometry) -> float:
@@ -60,7 +73,7 @@ def spacing_of(geometry: Geometry) -> float:
     return max(thickness, geometry.step)
 
 
-def _modality(headers: Sequence[Header]) -> Remark | None:
+def _modality(headers: Sequence[Header], _: Scan) -> Remark | None:
     for header in headers:
         if header.modality != "CT":
             known = PLAIN_MODALITIES.get(header.modality)
@@ -69,7 +82,7 @@ def _modality(headers: Sequence[Header]) -> Remark | None:
     return None
 
 
-def _image_kind(headers: Sequence[Header]) -> Remark | None:
+def _image_kind(headers: Sequence[Header], _: Scan) -> Remark | None:
     if any("LOCALIZER" in header.image_type for header in headers):
         return Remark("localizer", "localizer (scout) image among the slices")
     if any(PROJECTIONS & set(header.image_type) for header in headers):
@@ -81,28 +94,28 @@ def _image_kind(headers: Sequence[Header]) -> Remark | None:
     return None
 
 
-def _body_part(headers: Sequence[Header]) -> Remark | None:
+def _body_part(headers: Sequence[Header], scan: Scan) -> Remark | None:
     for stated in {header.body_part: None for header in headers}:
-        if stated and not any(part in stated for part in CHEST_PARTS):
-            return Remark("not_chest", f"body part {stated}: not a chest CT")
+        if stated and not any(part in stated for part in scan.parts):
+            return Remark(scan.code, f"body part {stated}: not a {scan.name}")
     if all(header.body_part for header in headers):
         return None
     # BodyPartExamined is type 3 (PS3.3 C.7.3.1): where it is absent, people's own words come next, then the pixels.
     described = " | ".join(sorted({text.upper() for header in headers for text in header.descriptions}))
-    other = OTHER_WORDS.search(described)
-    if other and not CHEST_WORDS.search(described):
-        return Remark("not_chest", f"described as {other[1]}: not a chest CT")
+    other = scan.others.search(described)
+    if other and not scan.words.search(described):
+        return Remark(scan.code, f"described as {other[1]}: not a {scan.name}")
     return None
 
 
-def _contrast(headers: Sequence[Header]) -> Remark | None:
+def _contrast(headers: Sequence[Header], scan: Scan) -> Remark | None:
     for header in headers:
         if header.contrast.upper() not in NO_CONTRAST or header.has_contrast_sequence:
-            return Remark("contrast", "contrast agent given: it raises lung attenuation")
+            return Remark("contrast", f"contrast agent given: {scan.why_no_contrast}")
     return None
 
 
-def _one_series(headers: Sequence[Header]) -> Remark | None:
+def _one_series(headers: Sequence[Header], _: Scan) -> Remark | None:
     if any(not header.series_uid or not header.study_uid or not header.sop_uid for header in headers):
         return Remark("no_uids", "study, series or instance UID missing")
     series = {(header.study_uid, header.series_uid) for header in headers}
@@ -113,18 +126,22 @@ def _one_series(headers: Sequence[Header]) -> Remark | None:
     return None
 
 
-def _orientation(headers: Sequence[Header]) -> Remark | None:
+def _orientation(headers: Sequence[Header], _: Scan) -> Remark | None:
     first = headers[0]
     if any(header.position is None or header.orientation is None for header in headers):
         return Remark("no_position", "image position or orientation missing")
     if any(not is_parallel(first, header) for header in headers):
         return Remark("many_orientations", "slices of different orientations")
-    if normal_of(first.orientation or ())[2] < AXIAL:
+    return None
+
+
+def _axial(headers: Sequence[Header], _: Scan) -> Remark | None:
+    if normal_of(headers[0].orientation or ())[2] < AXIAL:
         return Remark("not_axial", "slices are not axial")
     return None
 
 
-def _in_plane(headers: Sequence[Header]) -> Remark | None:
+def _in_plane(headers: Sequence[Header], _: Scan) -> Remark | None:
     first = headers[0]
     spacing = first.pixel_spacing
     if spacing is None or min(spacing) <= 0:
@@ -140,7 +157,7 @@ def _in_plane(headers: Sequence[Header]) -> Remark | None:
     return None
 
 
-def _rescale(headers: Sequence[Header]) -> Remark | None:
+def _rescale(headers: Sequence[Header], _: Scan) -> Remark | None:
     for header in headers:
         # PS3.3 C.8.2.1.1.2 makes HU the meaning when RescaleType is absent from an original CT image.
         if header.rescale_type not in ("", "HU"):
@@ -150,21 +167,21 @@ def _rescale(headers: Sequence[Header]) -> Remark | None:
     return None
 
 
-def _count(headers: Sequence[Header]) -> Remark | None:
-    if len(headers) < MIN_SLICES:
+def _count(headers: Sequence[Header], scan: Scan) -> Remark | None:
+    if len(headers) < scan.min_slices:
         noun = "slice" if len(headers) == 1 else "slices"
-        return Remark("too_few_slices", f"{len(headers)} {noun}, at least {MIN_SLICES}")
+        return Remark("too_few_slices", f"{len(headers)} {noun}, at least {scan.min_slices}")
     return None
 
 
-def _spacing(headers: Sequence[Header]) -> Remark | None:
+def _spacing(headers: Sequence[Header], scan: Scan) -> Remark | None:
     geometry = geometry_of(headers)
     if geometry is None or min(geometry.steps) < 0.01:
         return Remark("same_position", "two slices at the same position")
     # Compared as it is shown, so that a refusal never reads "2.5 mm apart, at most 2.5".
     spacing = round(spacing_of(geometry), 1)
-    if spacing > MAX_SPACING_MM:
-        return Remark("spacing", f"slices {spacing:.1f} mm apart, at most {MAX_SPACING_MM}")
+    if spacing > scan.max_spacing_mm:
+        return Remark("spacing", f"slices {spacing:.1f} mm apart, at most {scan.max_spacing_mm:g}")
     return _gaps(geometry) or _sideways(geometry)
 
 
@@ -199,8 +216,11 @@ RULES: tuple[Rule, ...] = (
     _contrast,
     _one_series,
     _orientation,
+    _axial,
     _count,
     _in_plane,
     _rescale,
     _spacing,
 )
+# Of any stack of slices, whatever was measured in them.
+STACK_RULES: tuple[Rule, ...] = (_body_part, _contrast, _one_series, _orientation, _count, _in_plane, _spacing)

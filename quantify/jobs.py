@@ -33,6 +33,7 @@ class Accepted:
     nonce: str
     accepted_at: float
     parts: tuple[PartPlace, ...]
+    is_masked: bool = False
 
 
 def job_id_of(key: str) -> str:
@@ -73,9 +74,11 @@ class JobStore:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def accept(self, upload: Path, job_id: str, algorithm: str, parts: Sequence[PartPlace]) -> bool:
+    def accept(
+        self, upload: Path, job_id: str, algorithm: str, parts: Sequence[PartPlace], *, is_masked: bool = False
+    ) -> bool:
         """Make the upload a job, durably; False when the key has one: a rename cannot replace a full folder."""
-        record = Accepted(job_id, algorithm, os.urandom(8).hex(), time.time(), tuple(parts))
+        record = Accepted(job_id, algorithm, os.urandom(8).hex(), time.time(), tuple(parts), is_masked)
         write_json(upload / ACCEPTED, asdict(record))
         try:
             upload.rename(self.place_of(job_id))

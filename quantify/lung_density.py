@@ -4,18 +4,26 @@ Definitions: Mueller et al., Chest 1988;94:782-787 (density mask); Gevenois et a
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantify import codes
+from quantify.chest import CHEST_WORDS, ELSEWHERE_WORDS
 from quantify.codes import Code, Unit
-from quantify.findings import Analysis, InputRecord, Measurement, Parameter, Remark
-from quantify.gate import refusal_of
+from quantify.findings import Analysis, Mask, Measurement, Parameter, Remark
+from quantify.gate import Scan, refusal_of
 from quantify.lungs import AIR_BELOW_HU, Lungs, NoLungsError, lungs_of
-from quantify.volume import Header, Volume, geometry_of, headers_of, volume_of
+from quantify.volume import Header, Volume, geometry_of, headers_of, record_of, volume_of
 
+NAME = "lung-density-mask"
+VERSION = "1.0.0"
+SCAN = Scan(
+    name="chest CT", code="not_chest", parts=("CHEST", "THORAX", "LUNG"), words=CHEST_WORDS, others=ELSEWHERE_WORDS,
+    why_no_contrast="it raises lung attenuation", min_slices=40, max_spacing_mm=2.5,
+)  # fmt: skip
 LAA_BELOW_HU = -950
 PERCENTILE = 15
 VOLUME_ML = (1_000.0, 10_000.0)
@@ -25,13 +33,13 @@ METHOD = f"lungs as enclosed air below {AIR_BELOW_HU} HU, central airways and ve
 def analyse(parts: Sequence[bytes]) -> Analysis:
     """Measure one series given as Part 10 objects, or say why it cannot be measured."""
     headers = headers_of(parts)
-    record = _record_of(headers, None)
-    reason = refusal_of(headers)
+    record = record_of(headers, None)
+    reason = refusal_of(headers, SCAN)
     geometry = None if reason else geometry_of(headers)
     if geometry is None:
         return Analysis(record, reason=reason)
     volume = volume_of(parts, geometry)
-    record = _record_of(headers, volume.sha256)
+    record = record_of(headers, volume.sha256)
     try:
         lungs = lungs_of(volume)
     except NoLungsError as error:
@@ -41,19 +49,17 @@ def analyse(parts: Sequence[bytes]) -> Analysis:
     if not VOLUME_ML[0] <= size_ml <= VOLUME_ML[1]:
         text = f"lung volume {size_ml / 1000:.1f} L, outside 1 to 10 L"
         return Analysis(record, reason=Remark("lung_volume", text))
-    return Analysis(record, _measurements(values, size_ml), notes=_notes(headers, volume, lungs))
+    mask = Mask(
+        "Lungs", codes.LUNG, tuple(header.sop_uid for header in geometry.headers), volume.hu.shape[1], volume.hu.shape[2],
+        partial(_bits, volume.hu.shape, lungs),
+    )  # fmt: skip
+    return Analysis(record, _measurements(values, size_ml), notes=_notes(headers, volume, lungs), mask=mask)
 
 
-def _record_of(headers: Sequence[Header], sha256: str | None) -> InputRecord:
-    studies = {header.study_uid for header in headers}
-    series = {header.series_uid for header in headers}
-    return InputRecord(
-        study_uid=studies.pop() if len(studies) == 1 else None,
-        series_uid=series.pop() if len(series) == 1 else None,
-        instances=len(headers),
-        sop_uids=tuple(sorted(header.sop_uid for header in headers)),
-        sha256=sha256,
-    )
+def _bits(shape: tuple[int, ...], lungs: Lungs) -> bytes:
+    whole = np.zeros(shape, dtype=bool)
+    whole[lungs.box] = lungs.mask
+    return np.packbits(whole).tobytes()
 
 
 def _measurements(values: NDArray[Any], size_ml: float) -> tuple[Measurement, ...]:

@@ -16,10 +16,11 @@ from typing import Any
 from quantify.config import Settings
 from quantify.durable import read_json
 from quantify.jobs import Accepted, JobStore
+from quantify.models import FOLDER_VARIABLE
 from quantify.outcome import failure
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ", FOLDER_VARIABLE)
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 MAX_ATTEMPTS = 5
 POLL_SECONDS = 0.05

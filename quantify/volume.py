@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 
-from quantify.findings import UnreadableInputError
+from quantify.findings import InputRecord, UnreadableInputError
 
 # Values out of their VR's rules are common and harmless here; each value we use is checked when it is read.
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
@@ -48,6 +48,7 @@ KEYWORDS = [
     "RescaleType",
     "ModalityLUTSequence",
     "ConvolutionKernel",
+    "KVP",
 ]
 
 
@@ -81,6 +82,7 @@ class Header:
     rescale_type: str
     has_modality_lut: bool
     kernel: str
+    kvp: float | None
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,19 @@ class Volume:
 def headers_of(parts: Sequence[bytes]) -> tuple[Header, ...]:
     """The header of each part, in the order given; one that cannot be parsed fails the whole job."""
     return tuple(_header(number, content) for number, content in enumerate(parts))
+
+
+def record_of(headers: Sequence[Header], sha256: str | None) -> InputRecord:
+    """What the outcome says about its input; the UIDs of study and series only where all headers agree."""
+    studies = {header.study_uid for header in headers}
+    series = {header.series_uid for header in headers}
+    return InputRecord(
+        study_uid=studies.pop() if len(studies) == 1 else None,
+        series_uid=series.pop() if len(series) == 1 else None,
+        instances=len(headers),
+        sop_uids=tuple(sorted(header.sop_uid for header in headers)),
+        sha256=sha256,
+    )
 
 
 def normal_of(orientation: tuple[float, ...]) -> NDArray[np.float64]:
@@ -218,35 +233,37 @@ def _header(part: int, content: bytes) -> Header:
 def _header_from(part: int, dataset: Dataset) -> Header:
     return Header(
         part=part,
-        sop_class=_text(dataset, "SOPClassUID"),
-        sop_uid=_text(dataset, "SOPInstanceUID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        series_uid=_text(dataset, "SeriesInstanceUID"),
-        modality=_text(dataset, "Modality", SHORT).upper(),
-        image_type=tuple(value.upper() for value in _text(dataset, "ImageType").split("\\")),
-        body_part=_text(dataset, "BodyPartExamined", SHORT).upper(),
-        descriptions=tuple(_text(dataset, name) for name in ("StudyDescription", "SeriesDescription", "ProtocolName")),
-        contrast=_text(dataset, "ContrastBolusAgent"),
+        sop_class=text_of(dataset, "SOPClassUID"),
+        sop_uid=text_of(dataset, "SOPInstanceUID"),
+        study_uid=text_of(dataset, "StudyInstanceUID"),
+        series_uid=text_of(dataset, "SeriesInstanceUID"),
+        modality=text_of(dataset, "Modality", SHORT).upper(),
+        image_type=tuple(value.upper() for value in text_of(dataset, "ImageType").split("\\")),
+        body_part=text_of(dataset, "BodyPartExamined", SHORT).upper(),
+        descriptions=tuple(text_of(dataset, name) for name in ("StudyDescription", "SeriesDescription", "ProtocolName")),
+        contrast=text_of(dataset, "ContrastBolusAgent"),
         has_contrast_sequence=bool(dataset.get("ContrastBolusAgentSequence")),
-        thickness=_number(dataset, "SliceThickness"),
-        position=_numbers(dataset, "ImagePositionPatient", 3),
-        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
-        pixel_spacing=_numbers(dataset, "PixelSpacing", 2),
-        rows=int(_number(dataset, "Rows") or 0),
-        columns=int(_number(dataset, "Columns") or 0),
-        frames=int(_number(dataset, "NumberOfFrames") or 1),
-        samples=int(_number(dataset, "SamplesPerPixel") or 1),
-        bits_allocated=int(_number(dataset, "BitsAllocated") or 0),
-        photometric=_text(dataset, "PhotometricInterpretation").upper(),
-        slope=_number(dataset, "RescaleSlope"),
-        intercept=_number(dataset, "RescaleIntercept"),
-        rescale_type=_text(dataset, "RescaleType", SHORT).upper(),
+        thickness=number_of(dataset, "SliceThickness"),
+        position=numbers_of(dataset, "ImagePositionPatient", 3),
+        orientation=numbers_of(dataset, "ImageOrientationPatient", 6),
+        pixel_spacing=numbers_of(dataset, "PixelSpacing", 2),
+        rows=int(number_of(dataset, "Rows") or 0),
+        columns=int(number_of(dataset, "Columns") or 0),
+        frames=int(number_of(dataset, "NumberOfFrames") or 1),
+        samples=int(number_of(dataset, "SamplesPerPixel") or 1),
+        bits_allocated=int(number_of(dataset, "BitsAllocated") or 0),
+        photometric=text_of(dataset, "PhotometricInterpretation").upper(),
+        slope=number_of(dataset, "RescaleSlope"),
+        intercept=number_of(dataset, "RescaleIntercept"),
+        rescale_type=text_of(dataset, "RescaleType", SHORT).upper(),
         has_modality_lut=bool(dataset.get("ModalityLUTSequence")),
-        kernel=_text(dataset, "ConvolutionKernel", 2 * SHORT),
+        kernel=text_of(dataset, "ConvolutionKernel", 2 * SHORT),
+        kvp=number_of(dataset, "KVP"),
     )
 
 
-def _text(dataset: Dataset, keyword: str, longest: int = 256) -> str:
+def text_of(dataset: Dataset, keyword: str, longest: int = 256) -> str:
+    """The attribute as printable text, its values joined by a backslash; empty when it is absent."""
     value = dataset.get(keyword)
     if value is None:
         return ""
@@ -256,12 +273,14 @@ def _text(dataset: Dataset, keyword: str, longest: int = 256) -> str:
     return "".join(letter for letter in joined if letter.isprintable())[:longest]
 
 
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    numbers = _numbers(dataset, keyword, 1)
+def number_of(dataset: Dataset, keyword: str) -> float | None:
+    """The attribute as one finite number; None when it is none."""
+    numbers = numbers_of(dataset, keyword, 1)
     return numbers[0] if numbers else None
 
 
-def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+def numbers_of(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """The attribute as `count` finite numbers; None when it is anything else."""
     try:
         value = dataset.get(keyword)
         values = list(value) if not isinstance(value, str) and isinstance(value, Sequence) else [value]

@@ -38,10 +38,10 @@ class PartsFile(Sequence[bytes]):
         return self._bytes[offset : offset + length]
 
 
-def findings_of(algorithm: str, parts: Sequence[bytes]) -> dict[str, Any]:
+def findings_of(algorithm: str, parts: Sequence[bytes], *, is_masked: bool = False) -> dict[str, Any]:
     """The part of the job's JSON that the algorithm decides; every exception ends as a failed job with its kind."""
     try:
-        return finding(ALGORITHMS[algorithm].load()(parts))
+        return finding(ALGORITHMS[algorithm].load()(parts), is_masked=is_masked)
     except UnreadableInputError as error:
         return failure(len(parts), error.remark.code, error.remark.text)
     except MemoryError:
@@ -76,7 +76,8 @@ def main() -> None:
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     accepted = json.loads((given.folder / "accepted.json").read_bytes())
     places = [(part["offset"], part["length"]) for part in accepted["parts"]]
-    findings = findings_of(accepted["algorithm"], PartsFile(given.folder / "parts.bin", places))
+    parts = PartsFile(given.folder / "parts.bin", places)
+    findings = findings_of(accepted["algorithm"], parts, is_masked=accepted.get("is_masked", False))
     (given.folder / given.out).write_text(json.dumps(findings), encoding="utf-8")
 
 

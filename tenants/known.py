@@ -9,7 +9,9 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import psycopg
 from django.db import connections
@@ -29,6 +31,9 @@ class TokenHolder(NamedTuple):
     tenant_id: int
     slug: str
     role: str
+    connection_id: int | None = None  # of a performer: the only AI connection that it works for
+    job: UUID | None = None  # the only job of it
+    expires_at: datetime | None = None
 
 
 class KnownTokens:
@@ -93,7 +98,7 @@ class KnownTokens:
         self._tried = now
         self._forget()
         try:
-            self._listener = psycopg.connect(**_parameters(), autocommit=True)
+            self._listener = psycopg.connect(**listening_parameters(), autocommit=True)
             self._listener.execute(f"LISTEN {CHANNEL}")
         except psycopg.Error:
             self._close()
@@ -112,8 +117,8 @@ class KnownTokens:
         self._changes += 1
 
 
-def _parameters() -> dict[str, Any]:
-    """Django's own, less what it adds for its cursors."""
+def listening_parameters() -> dict[str, Any]:
+    """How to connect for LISTEN: Django's own, less what it adds for its cursors."""
     given: dict[str, Any] = connections["default"].get_connection_params()
     return {name: value for name, value in given.items() if name not in {"context", "cursor_factory", "prepare_threshold"}}
 

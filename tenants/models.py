@@ -72,6 +72,7 @@ class Role(models.TextChoices):
     INTEGRATOR = "integrator", _("Integrator")
     AUDITOR = "auditor", _("Auditor")
     BILLING = "billing", _("Billing")
+    PERFORMER = "performer", _("AI performer (machines only)")
 
 
 class Membership(models.Model):
@@ -90,7 +91,10 @@ class Membership(models.Model):
 
 
 class ApiToken(models.Model):
-    """A machine's key. Only its SHA-256 is kept: 32 random bytes need no slow hash."""
+    """A machine's key. Only its SHA-256 is kept: 32 random bytes need no slow hash.
+
+    A performer's key is bound to one AI connection, and a short-lived one to one job of it as well.
+    """
 
     id = models.BigIntegerField(primary_key=True, default=id_new, editable=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE)
@@ -100,16 +104,26 @@ class ApiToken(models.Model):
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    connection_id = models.BigIntegerField(null=True, blank=True)  # ai.Connection: plain, the directory knows no walled table
+    job = models.UUIDField(null=True, blank=True)
 
     def __str__(self) -> str:
         return str(self.id)
 
 
 class CalledAE(models.Model):
-    """Our AE titles: the called title of an association names the hospital (PS3.8 9.3.2)."""
+    """Our AE titles: the called title of an association names the hospital (PS3.8 9.3.2).
+
+    One with a connection is where that AI platform's results come back: nothing else may be sent there, by nobody else.
+    """
 
     ae_title = models.CharField(max_length=16, primary_key=True)
     tenant = models.ForeignKey(Tenant, models.CASCADE)
+    connection_id = models.BigIntegerField(null=True, blank=True)
+    calling_ae = models.CharField(max_length=16, default="", blank=True)  # of the platform, with a connection only
+    addresses = models.JSONField(default=list, blank=True)  # that its results may come from; empty: from anywhere, over TLS alone
+    needs_tls = models.BooleanField(default=False)  # with a client certificate that the hospital has issued
 
     def __str__(self) -> str:
         return self.ae_title
@@ -135,3 +149,13 @@ class DeviceCertificate(models.Model):
 
     def __str__(self) -> str:
         return self.fingerprint
+
+
+class Hook(models.Model):
+    """An address that a platform posts answers to: its id, which is the connection's, names the hospital."""
+
+    id = models.UUIDField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+
+    def __str__(self) -> str:
+        return str(self.id)

@@ -4,20 +4,22 @@ CAPABILITIES: dict[str, frozenset[str]] = {
     "owner": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "dicom.read", "dicom.delete", "node.manage",
         "transfer.manage", "delivery.manage", "audit.read", "storage.manage", "workitem.decide", "certificate.manage",
-        "query.manage", "fhir.manage",
+        "query.manage", "fhir.manage", "ups.read", "ai.read", "ai.write",
     }),
     "admin": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "dicom.delete",
         "node.manage", "transfer.manage", "delivery.manage", "storage.manage", "workitem.decide", "certificate.manage",
-        "query.manage", "fhir.manage",
+        "query.manage", "fhir.manage", "ups.read", "ups.create", "ups.perform", "ups.cancel", "ai.read", "ai.write",
     }),
-    "radiologist": frozenset({"hospital.view", "study.read", "dicom.read", "report.read", "transfer.manage"}),
+    "radiologist": frozenset({"hospital.view", "study.read", "dicom.read", "report.read", "transfer.manage", "ai.read"}),
     "integrator": frozenset({
         "hospital.view", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "node.manage", "transfer.manage", "delivery.manage",
-        "query.manage",
+        "query.manage", "ups.read", "ups.create", "ups.perform", "ups.cancel", "ai.read",
     }),
     "auditor": frozenset({"hospital.view", "audit.read"}),
     "billing": frozenset({"hospital.view"}),
+    # an AI platform that works off our worklist: only what its own connection's jobs hold, de-identified
+    "performer": frozenset({"ups.read", "ups.perform", "ups.cancel", "performer.read", "performer.store"}),
 }  # fmt: skip
 
 

@@ -4,9 +4,10 @@ from functools import partial
 from uuid import UUID
 
 from django.db import connection
+from django.utils import timezone
 
 from tenants.known import TokenHolder, known_tokens
-from tenants.models import Authority, CalledAE, DeviceCertificate, Membership, Tenant
+from tenants.models import Authority, CalledAE, DeviceCertificate, Hook, Membership, Tenant
 from tenants.services import token_digest
 
 
@@ -17,13 +18,17 @@ def tenant_get(*, tenant_id: int) -> Tenant:
 def token_holder(*, text: str) -> TokenHolder | None:
     """The holder of a live key of an active hospital, or None."""
     digest = token_digest(text)
-    return known_tokens.holder(digest=digest, read=partial(_holder_read, digest))
+    holder = known_tokens.holder(digest=digest, read=partial(_holder_read, digest))
+    if holder is not None and holder.expires_at is not None and holder.expires_at <= timezone.now():
+        return None  # nobody notifies of time that has passed
+    return holder
 
 
 def _holder_read(digest: str) -> TokenHolder | None:
     with connection.cursor() as cursor:  # no ORM object for what is asked before a machine's requests
         cursor.execute(
-            "SELECT k.id, t.id, t.slug, k.role FROM tenants_apitoken k JOIN tenants_tenant t ON t.id = k.tenant_id "
+            "SELECT k.id, t.id, t.slug, k.role, k.connection_id, k.job, k.expires_at "
+            "FROM tenants_apitoken k JOIN tenants_tenant t ON t.id = k.tenant_id "
             "WHERE k.digest = %s AND k.revoked_at IS NULL AND t.is_active",
             [digest],
         )
@@ -48,14 +53,24 @@ def memberships_of(*, user_id: UUID) -> list[Membership]:
 
 def tenant_of_ae(*, ae_title: str) -> Tenant | None:
     """The hospital that our AE title belongs to."""
-    called = CalledAE.objects.select_related("tenant").filter(ae_title=ae_title, tenant__is_active=True).first()
+    called = called_ae_get(ae_title=ae_title)
     return called.tenant if called else None
+
+
+def called_ae_get(*, ae_title: str) -> CalledAE | None:
+    """One of our AE titles, with its hospital; None for that of an inactive one too."""
+    return CalledAE.objects.select_related("tenant").filter(ae_title=ae_title, tenant__is_active=True).first()
 
 
 def tenant_of_certificate(*, fingerprint: str) -> int | None:
     """The id of the hospital whose authority has issued this client certificate."""
     found = DeviceCertificate.objects.filter(fingerprint=fingerprint).values_list("tenant_id", flat=True).first()
     return int(found) if found is not None else None
+
+
+def hook_tenant(*, hook_id: UUID) -> int | None:
+    """The hospital of a hook's address."""
+    return Hook.objects.filter(id=hook_id, tenant__is_active=True).values_list("tenant_id", flat=True).first()
 
 
 def authorities_version() -> tuple[int, str]:
@@ -85,7 +100,15 @@ def tenant_ids_all() -> list[int]:
 
 
 def called_aes(*, tenant_id: int) -> list[str]:
-    return list(CalledAE.objects.filter(tenant_id=tenant_id).order_by("ae_title").values_list("ae_title", flat=True))
+    """Those that images are sent to, and that we call as; not where AI results come back."""
+    ours = CalledAE.objects.filter(tenant_id=tenant_id, connection_id=None)
+    return list(ours.order_by("ae_title").values_list("ae_title", flat=True))
+
+
+def return_ae_of(*, tenant_id: int, connection_id: int) -> str:
+    """The AE title that a connection's results come back to; empty when it has none."""
+    found = CalledAE.objects.filter(tenant_id=tenant_id, connection_id=connection_id).values_list("ae_title", flat=True)
+    return found.first() or ""
 
 
 def tenant_by_slug(*, slug: str) -> Tenant | None:

@@ -2,8 +2,12 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from journal.audit import Actor, audit_record
 from journal.wall.scope import tenant_id_current
@@ -13,10 +17,14 @@ from tenants.models import (
     CalledAE,
     DeviceCertificate,
     DuplicatePolicy,
+    Hook,
     Membership,
+    Role,
     Tenant,
     User,
 )
+
+STALE_AFTER = timedelta(days=1)
 
 
 def tenant_create(*, slug: str, name: str, time_zone: str, quiet_seconds: int = 60) -> Tenant:
@@ -44,6 +52,27 @@ def token_create(*, tenant: Tenant, name: str, role: str = "integrator") -> str:
     return text
 
 
+def performer_token_create(
+    *, tenant: Tenant, name: str, connection_id: int, job: UUID | None = None, lives: timedelta | None = None
+) -> str:
+    """A key for an AI performer: of one connection, or for as long as `lives` of one job of it. Returned this once, as above."""
+    now = timezone.now()
+    text = f"mh_{secrets.token_urlsafe(32)}"
+    ApiToken.objects.create(
+        tenant=tenant, name=name, role=Role.PERFORMER, prefix=text[:10], digest=token_digest(text), connection_id=connection_id,
+        job=job, expires_at=now + lives if lives is not None else None,
+    )  # fmt: skip
+    stale = ApiToken.objects.filter(tenant=tenant, expires_at__lt=now - STALE_AFTER)
+    if stale.exists():  # a delete makes every process forget the tokens that it knows: not once a job
+        stale.delete()
+    return text
+
+
+def job_tokens_revoke(*, tenant_id: int, job: UUID) -> None:
+    """The job is over: its keys open nothing any more."""
+    ApiToken.objects.filter(tenant_id=tenant_id, job=job, revoked_at=None).update(revoked_at=timezone.now())
+
+
 def token_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -53,12 +82,44 @@ def called_ae_set(*, tenant: Tenant, ae_title: str) -> None:
     holder = CalledAE.objects.filter(ae_title=ae_title).first()
     if holder is None:
         CalledAE.objects.create(ae_title=ae_title, tenant=tenant)
-    elif holder.tenant_id != tenant.id:
+    elif holder.tenant_id != tenant.id or holder.connection_id is not None:
         raise AETitleTakenError(ae_title)
 
 
+def return_ae_set(
+    *, tenant: Tenant, ae_title: str, connection_id: int, calling_ae: str, addresses: Sequence[str] = (), needs_tls: bool = False
+) -> None:
+    """Let the results of an AI connection come back to this AE title, from this calling one at these addresses (or networks), over
+
+    TLS alone where it is said. A title that images are sent to cannot become one: images would be refused from then on.
+    Raises AETitleTakenError, and OpenReturnError when there are neither addresses nor TLS: an AE title is no secret.
+    """
+    if not addresses and not needs_tls:
+        raise OpenReturnError(ae_title)
+    holder = CalledAE.objects.filter(ae_title=ae_title).first()
+    if holder is not None and (holder.tenant_id, holder.connection_id) != (tenant.id, connection_id):
+        raise AETitleTakenError(ae_title)
+    with transaction.atomic():
+        CalledAE.objects.filter(tenant=tenant, connection_id=connection_id).exclude(ae_title=ae_title).delete()
+        CalledAE.objects.update_or_create(
+            ae_title=ae_title, defaults={
+                "tenant": tenant, "connection_id": connection_id, "calling_ae": calling_ae, "addresses": list(addresses),
+                "needs_tls": needs_tls,
+            },
+        )  # fmt: skip
+
+
+def return_ae_clear(*, tenant: Tenant, connection_id: int) -> None:
+    """Results of this connection come back by C-STORE no more."""
+    CalledAE.objects.filter(tenant=tenant, connection_id=connection_id).delete()
+
+
+class OpenReturnError(Exception):
+    """Anybody who knows two AE titles could bring results."""
+
+
 class AETitleTakenError(Exception):
-    """The AE title belongs to another hospital."""
+    """The AE title belongs to another hospital, or serves something else in this one."""
 
 
 def duplicate_policy_set(*, policy: str, actor: Actor) -> None:
@@ -89,3 +150,8 @@ def authority_trust(*, tenant_id: int, fingerprint: str, certificate: str) -> No
 def certificate_place(*, tenant_id: int, fingerprint: str) -> None:
     """Enter an issued certificate into the directory."""
     DeviceCertificate.objects.create(tenant_id=tenant_id, fingerprint=fingerprint)
+
+
+def hook_set(*, tenant_id: int, hook_id: UUID) -> None:
+    """An address that answers may be posted to names this hospital from now on (idempotent)."""
+    Hook.objects.get_or_create(id=hook_id, defaults={"tenant_id": tenant_id})

@@ -11,6 +11,13 @@ import pytest
 PASSWORD = "correct horse battery 1"  # noqa: S105 test people only
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole loops through the vendors' stand-ins say so themselves: they ask nothing of the database that others don't."""
+    for item in items:
+        if "vendors_process" in getattr(item, "fixturenames", ()):
+            item.add_marker("doubles")
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(
     django_test_environment: None, django_db_blocker: Any, django_db_modify_db_settings: None

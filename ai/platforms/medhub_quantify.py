@@ -5,32 +5,94 @@ from typing import Any
 
 import fastjsonschema
 
-from ai.contract import (
-    Algorithm,
-    AlgorithmCard,
-    Answer,
-    Card,
-    Coding,
-    Handle,
-    Http,
-    Measurement,
-    Note,
-    Parameter,
-    Platform,
-    PlatformError,
-    StudyFacts,
-    Verdict,
-)
+from ai.cards import AlgorithmCard, Card
+from ai.contract import Handle, Mask, Payload, Platform, PlatformError, Ways
+from ai.findings import Algorithm, Answer, Coding, Measurement, Note, Parameter, Region
+from ai.volume.bits import SHAPE, bits_read
 from ai.wires import inference_job
+from ai.wires.replies import object_read
+from ai.wires.structures import ANATOMY
 
+NO_DEVICE = "none: not a medical device"
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 LUNG_DENSITY = AlgorithmCard(
     name="lung-density-mask",
     title="Lung density mask",
     modalities=frozenset({"CT"}),
     body_parts=frozenset({"CHEST", "THORAX", "LUNG"}),
     role="quantification",
-    clearance="none: not a medical device",
+    clearance=NO_DEVICE,
     min_instances=20,
+)
+CALCIUM = AlgorithmCard(
+    name="calcium-agatston-like",
+    title="Agatston-like calcium score",
+    modalities=frozenset({"CT"}),
+    body_parts=frozenset({"CHEST", "THORAX", "LUNG", "HEART", "CARDIAC", "CORONARY"}),
+    role="quantification",
+    clearance=NO_DEVICE,
+    min_instances=30,
+    max_slice_spacing_mm=3.0,
+    is_contrast=False,
+    sop_classes=frozenset({CT_IMAGE}),
+    orientations=frozenset({"AXIAL"}),
+    findings=("calcium between the lungs, as an Agatston-like score and a volume",),
+    intended_use="A number of dense foci in the thick tissue between the lungs, for evaluation.",
+    out_of_scope="comparison with Agatston scores or their percentiles: ungated, coronary arteries, valves and aorta are not told apart",
+)
+HYPERDENSITY = AlgorithmCard(
+    name="hyperdense-volume",
+    title="Volume of hyperdensity inside the skull",
+    modalities=frozenset({"CT"}),
+    body_parts=frozenset({"HEAD", "BRAIN", "SKULL"}),
+    role="quantification",
+    clearance=NO_DEVICE,
+    min_instances=20,
+    max_slice_spacing_mm=5.0,
+    is_contrast=False,
+    sop_classes=frozenset({CT_IMAGE}),
+    findings=("volume and mean attenuation of what has 50 to 100 HU inside the skull",),
+    intended_use="A volume of voxels by their HU, for evaluation.",
+    out_of_scope="saying what is dense: calcification, dense veins and artefacts count too, thin layers along the skull are missed",
+)
+BREAST_DENSITY = AlgorithmCard(
+    name="breast-percent-density",
+    title="Breast percent density",
+    modalities=frozenset({"MG"}),
+    body_parts=frozenset({"BREAST"}),
+    role="quantification",
+    clearance=NO_DEVICE,
+    sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1"}),
+    findings=("share of the breast's area above one threshold",),
+    intended_use="A share of area of one CC or MLO view, the pectoral muscle removed, for evaluation.",
+    out_of_scope="density categories, which only a reader gives; implants, partial views, tomosynthesis; images of one grey peak",
+)
+VESSEL_INDEX = AlgorithmCard(
+    name="fundus-vessel-index",
+    title="Relative vessel index of the fundus",
+    modalities=frozenset({"OP"}),
+    body_parts=frozenset({"EYE", "RETINA"}),
+    role="quantification",
+    clearance=NO_DEVICE,
+    sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.77.1.5.1", "1.2.840.10008.5.1.4.1.1.77.1.5.2"}),
+    findings=("share of the field that vessels cover, as a relative index",),
+    intended_use="An index of one colour fundus photograph, for evaluation of like with like.",
+    out_of_scope="photographs of different cameras or fields side by side: thin vessels are under-counted; any finding of disease",
+)
+BRAIN = AlgorithmCard(
+    name="brain-volume",
+    title="Brain volume",
+    modalities=frozenset({"MR"}),
+    body_parts=frozenset({"HEAD", "BRAIN", "SKULL"}),
+    role="quantification",
+    clearance=NO_DEVICE,
+    min_instances=80,
+    max_slice_spacing_mm=1.5,
+    is_contrast=False,
+    sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.4"}),
+    findings=("volume and mask of the brain with its fluid",),
+    intended_use="A volume and an outline from a 3D T1 series, for evaluation.",
+    out_of_scope="normal ranges, atrophy, parts of the brain; anything where its optional network is not installed",
 )
 CODING = {
     "type": "object",
@@ -83,80 +145,84 @@ SCHEMA = {
         },
         "reason": {"anyOf": [NOTE, {"type": "null"}]},
         "notes": {"type": "array", "items": NOTE},
+        "mask": {**SHAPE, "properties": {**SHAPE["properties"], "site": CODING}},
     },
 }
 _check = fastjsonschema.compile(SCHEMA)
 
 
 class MedHubQuantify(Platform):
+    wire = "inference"
+    deidentification = "none"
     card = Card(
         slug="medhub-quantify",
         name="MedHub Quantify",
         vendor="MedHub",
         kind="built-in",
         summary="Computes from pixels on our own machines. Numbers with their method, no diagnosis. Not a medical device.",
-        algorithms=(LUNG_DENSITY,),
+        algorithms=(LUNG_DENSITY, CALCIUM, HYPERDENSITY, BREAST_DENSITY, VESSEL_INDEX, BRAIN),
         source="docs/quantify.md",
+        limits="Brain volume needs an optional network (docs/quantify.md); where it is not installed it answers not analysable, "
+        "and the connection check says so.",
         is_in_house=True,
     )
 
-    def accepts(self, facts: StudyFacts, algorithm: str) -> Verdict:
-        card = next((item for item in self.card.algorithms if item.name == algorithm), None)
-        if card is None:
-            return Verdict(is_eligible=False, reason=f"{self.card.name} has no algorithm of that name")
-        series = [item for item in facts.series if item.modality in card.modalities]
-        if not series:
-            have = ", ".join(sorted(facts.modalities)) or "not stated"
-            return Verdict(is_eligible=False, reason=f"modality is {have}, {card.title} needs {', '.join(sorted(card.modalities))}")
-        # A part that isn't stated is left to the algorithm's own gate, which looks at the pixels.
-        stated = {item.body_part for item in series if item.body_part} or facts.body_parts
-        if stated and not stated & card.body_parts:
-            return Verdict(
-                is_eligible=False, reason=f"body part is {', '.join(sorted(stated))}, {card.title} needs CHEST"
-            )
-        fitting = [item for item in series if not item.body_part or item.body_part in card.body_parts]
-        best = max(fitting or series, key=lambda item: (item.instances, item.series_uid))
-        if best.instances < card.min_instances:
-            words = "1 slice" if best.instances == 1 else f"{best.instances} slices"
-            return Verdict(is_eligible=False, reason=f"{words}, {card.title} needs {card.min_instances} or more")
-        chosen = f"the largest of {len(fitting)} series" if len(fitting) > 1 else "its one fitting series"
-        return Verdict(is_eligible=True, reason=f"{chosen}, {best.instances} slices", series=best)
+    def send(self, handle: Handle, settings: Mapping[str, str], ways: Ways) -> str:
+        return inference_job.job_post(
+            handle, base_url=settings["base_url"], headers=self._headers(settings), http=ways.http, is_masked=True
+        )
 
-    def send(self, handle: Handle, settings: Mapping[str, str], http: Http) -> str:
-        return inference_job.job_post(handle, base_url=settings["base_url"], headers=self._headers(settings), http=http)
-
-    def poll(self, remote_id: str, settings: Mapping[str, str], http: Http) -> dict[str, Any] | None:
-        answer = inference_job.job_get(remote_id, base_url=settings["base_url"], headers=self._headers(settings), http=http)
-        if answer is not None and answer.get("status") == "failed":
+    def poll(self, remote_id: str, handle: Handle, settings: Mapping[str, str], ways: Ways) -> Payload | None:
+        answer = inference_job.job_get(
+            remote_id, base_url=settings["base_url"], headers=self._headers(settings), http=ways.http
+        )
+        if answer is None:
+            return None
+        if answer.get("status") == "failed":
             raise PlatformError("the computation failed", is_permanent=True)
-        return answer
+        return Payload(kind="json", data=answer)
 
-    def parse(self, payload: dict[str, Any]) -> Answer:
+    def parse(self, payload: Payload, algorithm: str) -> Answer:
+        said = payload.data
         try:
-            _check(payload)
+            _check(said)
         except fastjsonschema.JsonSchemaValueException as error:
             raise PlatformError(f"the answer's shape is wrong at {error.name[:80]}", is_permanent=True) from error
-        source = payload["input"]
-        reason = payload.get("reason") or {"code": "unstated", "text": "no reason given"}
+        source = said["input"]
+        reason = said.get("reason") or {"code": "unstated", "text": "no reason given"}
         return Answer(
-            algorithm=Algorithm(**{name: payload["algorithm"][name] for name in ("name", "version", "manufacturer")}),
+            algorithm=Algorithm(**{name: said["algorithm"][name] for name in ("name", "version", "manufacturer")}),
             study_uid=source["study_uid"],
             series_uid=source["series_uid"],
             sop_uids=tuple(source["sop_uids"]),
             input_sha256=source.get("sha256") or "",
-            measurements=tuple(_measurement(item) for item in payload.get("measurements") or ()),
-            not_analysable=Note(code=reason["code"], text=reason["text"]) if payload["status"] == "not_analysable" else None,
-            notes=tuple(Note(code=item["code"], text=item["text"]) for item in payload.get("notes") or ()),
+            measurements=tuple(_measurement(item) for item in said.get("measurements") or ()),
+            not_analysable=Note(code=reason["code"], text=reason["text"]) if said["status"] == "not_analysable" else None,
+            notes=tuple(Note(code=item["code"], text=item["text"]) for item in said.get("notes") or ()),
+            regions=_regions(said),
         )
 
-    def check(self, settings: Mapping[str, str], http: Http) -> str:
-        status, _, _ = http.request("GET", f"{settings['base_url']}/healthz", headers={})
+    def mask(self, payload: Payload, answer: Answer) -> Mask:
+        return bits_read(payload.data["mask"])
+
+    def check(self, settings: Mapping[str, str], ways: Ways) -> str:
+        status, _, body = ways.http.request("GET", f"{settings['base_url']}/healthz", headers={})
         if status != 200:
             raise PlatformError(f"MedHub Quantify answered {status}", is_permanent=False)
-        return "MedHub Quantify is up"
+        absent = sorted(str(one.get("name")) for one in object_read(body).get("not_installed") or () if isinstance(one, dict))
+        known = [card.name for card in self.card.algorithms if card.name in absent]
+        return "MedHub Quantify is up" + (f"; not installed: {', '.join(known)}" if known else "")
 
     def _headers(self, settings: Mapping[str, str]) -> dict[str, str]:
         return {"Authorization": f"Bearer {settings['api_key']}"}
+
+
+def _regions(said: Mapping[str, Any]) -> tuple[Region, ...]:
+    """What was measured, as one segment; its voxels come with `mask`."""
+    mask = said.get("mask") if said["status"] == "done" else None
+    if mask is None:
+        return ()
+    return (Region(sop_uid="", segment_number=1, label=mask["label"], category=ANATOMY, type=_coding(mask["site"])),)
 
 
 def _coding(item: Mapping[str, str]) -> Coding:

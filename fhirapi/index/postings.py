@@ -3,10 +3,12 @@
 Rows are written by difference: what went is deleted, what came is inserted, the rest is not touched.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+import orjson
 from django.db import connection
 
 from fhirapi.index.hashes import is_posted
@@ -26,6 +28,7 @@ SIDES: dict[str, tuple[str, Columns]] = {
     ),
     "fhir_string": ("strings", (("param", "bigint"), ("norm", "text"), ("exact", "text"))),
 }  # fmt: skip
+RID: Columns = (("rid", "bigint"),)
 POSTING: Columns = (("hv", "bigint"), ("sort_date", "timestamptz"))
 
 
@@ -73,10 +76,10 @@ def _posting_parts(new: Mapping[int, Indexed], old: Mapping[int, Before]) -> lis
     parts = []
     if gone := before - after:
         text = (
-            f"DELETE FROM fhir_posting t USING {_unnest(POSTING)} WHERE t.tenant_id = %s AND t.hv = n.hv "  # noqa: S608 constants
+            f"DELETE FROM fhir_posting t USING {records(RID + POSTING)} WHERE t.tenant_id = %s AND t.hv = n.hv "  # noqa: S608 constants
             "AND t.sort_date = n.sort_date AND t.rid = n.rid"
         )
-        parts.append((text, [*_arrays(gone, POSTING), tenant_id_current()]))
+        parts.append((text, [rows_dump(gone, RID + POSTING), tenant_id_current()]))
     if come := after - before:
         parts.append(_insert("fhir_posting", POSTING, sorted(come)))
     return parts
@@ -84,8 +87,8 @@ def _posting_parts(new: Mapping[int, Indexed], old: Mapping[int, Before]) -> lis
 
 def _insert(table: str, columns: Columns, rows: Iterable[Row]) -> Part:
     names = ", ".join(name for name, _ in columns)
-    text = f"INSERT INTO {table} (tenant_id, rid, {names}) SELECT %s, n.rid, {_values(columns)} FROM {_unnest(columns)}"  # noqa: S608
-    return text, [tenant_id_current(), *_arrays(rows, columns)]
+    text = f"INSERT INTO {table} (tenant_id, rid, {names}) SELECT %s, n.rid, {_values(columns)} FROM {records(RID + columns)}"  # noqa: S608
+    return text, [tenant_id_current(), rows_dump(rows, RID + columns)]
 
 
 def _insert_missing(table: str, columns: Columns, rows: Iterable[Row]) -> Part:
@@ -97,25 +100,32 @@ def _insert_missing(table: str, columns: Columns, rows: Iterable[Row]) -> Part:
 def _delete_others(table: str, columns: Columns, rows: Iterable[Row], rids: Sequence[int]) -> Part:
     text = (
         f"DELETE FROM {table} t WHERE t.tenant_id = %s AND t.rid = ANY(%s) AND NOT EXISTS "  # noqa: S608 constants
-        f"(SELECT FROM {_unnest(columns)} WHERE t.rid = n.rid AND {_same(columns)})"
+        f"(SELECT FROM {records(RID + columns)} WHERE t.rid = n.rid AND {_same(columns)})"
     )
-    return text, [tenant_id_current(), list(rids), *_arrays(rows, columns)]
+    return text, [tenant_id_current(), list(rids), rows_dump(rows, RID + columns)]
 
 
-def _unnest(columns: Columns) -> str:
-    casts = ", ".join(f"%s::{kind}[]" for _, kind in columns)
-    return f"unnest(%s::bigint[], {casts}) AS n(rid, {', '.join(name for name, _ in columns)})"
+def records(columns: Columns) -> str:
+    """Rows that travel as one JSON text: one value to bind, written and read in C, whatever the number of rows and columns."""
+    return f"json_to_recordset(%s::json) AS n({', '.join(f'{name} {kind}' for name, kind in columns)})"
+
+
+def rows_dump(rows: Iterable[Row], columns: Columns) -> str:
+    """The text for `records`."""
+    names = [name for name, _ in columns]
+    if any(kind == "float8" for _, kind in columns):
+        rows = [tuple(str(value) if isinstance(value, float) and math.isinf(value) else value for value in row) for row in rows]
+    return orjson.dumps([dict(zip(names, row, strict=True)) for row in rows], default=_plain).decode()
+
+
+def _plain(value: Any) -> str:
+    return "\\x" + value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _values(columns: Columns) -> str:
-    # unnest flattens arrays of arrays, so `keys` travels as its text.
+    # `keys` travels as its text.
     return ", ".join("n.keys::bigint[]" if name == "keys" else f"n.{name}" for name, _ in columns)
 
 
 def _same(columns: Columns) -> str:
     return " AND ".join("t.keys = n.keys::bigint[]" if name == "keys" else f"t.{name} = n.{name}" for name, _ in columns)
-
-
-def _arrays(rows: Iterable[Row], columns: Columns) -> list[list[Any]]:
-    held = list(rows)
-    return [list(column) for column in zip(*held, strict=True)] if held else [[] for _ in range(len(columns) + 1)]

@@ -38,12 +38,13 @@ QUERY = coding(DCM, "110112", "Query")
 KINDS = {
     "fhir": REST, "dicom": ACCESSED, "dicom.store": TRANSFERRED, "dicom.move": TRANSFERRED, "dicom.get": TRANSFERRED,
     "dicom.find": QUERY, "dicom.delete": coding(DCM, "110105", "DICOM Study Deleted"), "study": ACCESSED, "ai.send": EXPORT,
+    "ai.fetch": EXPORT,
     "node.query": QUERY, "order": coding(DCM, "110109", "Order Record"), "workitem": coding(DCM, "110110", "Patient Record"),
 }  # fmt: skip
 VERBS = {
     **dict.fromkeys(("create", "store"), "C"),
     **dict.fromkeys(("read", "view", "image", "history"), "R"),
-    **dict.fromkeys(("update", "patch", "meta"), "U"),
+    **dict.fromkeys(("update", "patch", "meta", "import"), "U"),
     **dict.fromkeys(("delete", "purge"), "D"),
 }  # anything else is executed
 INTERACTIONS = {"read", "history", "create", "update", "patch", "delete", "search"}

@@ -1,6 +1,6 @@
 """The algorithm of a report -> Device, one a version; manufacturer as the result itself says, never another vendor's name."""
 
-from ai.contract import Algorithm
+from ai.findings import Algorithm
 from fhirapi.resources.labels import AiLabel
 from fhirapi.resources.parts import DCM, OURS, Json, coding, concept, id_of, text_of
 

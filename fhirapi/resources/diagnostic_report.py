@@ -27,7 +27,10 @@ CODES = {("CT", "CHEST"): ("24627-2", "CT Chest"), ("CT", "HEAD"): ("24725-4", "
 XHTML = "http://www.w3.org/1999/xhtml"
 
 
-def to_fhir(*, report: ReportRow, label: AiLabel, started: str, observations: list[Json], based_on: list[Json]) -> Json:
+def to_fhir(
+    *, report: ReportRow, label: AiLabel, started: str, observations: list[Json], based_on: list[Json], base: str
+) -> Json:
+    """`base` is where the hospital's doors stand for the world outside; "" leaves the printed form out."""
     algorithm = report.content.algorithm
     conclusion = conclusion_of(report=report, label=label)
     return filled({
@@ -47,7 +50,18 @@ def to_fhir(*, report: ReportRow, label: AiLabel, started: str, observations: li
         "result": [reference("Observation", observation["id"]) for observation in observations],
         "imagingStudy": [reference("ImagingStudy", report.study.uuid)],
         "conclusion": conclusion,
+        "presentedForm": [_printed(report, base)] if base else [],
     })  # fmt: skip
+
+
+def _printed(report: ReportRow, base: str) -> Json:
+    """This version on paper: whoever may read the report may fetch it there with the same token (ai.api.deliveries)."""
+    return {
+        "contentType": "application/pdf",
+        "url": f"{base}/api/v1/reports/{report.uuid}.pdf?version={report.version}",
+        "title": f"AI result: {text_of(report.content.algorithm.name)}, version {report.version}",
+        "creation": instant(report.issued_at),
+    }
 
 
 def conclusion_of(*, report: ReportRow, label: AiLabel) -> str:
@@ -75,6 +89,9 @@ def _narrative(report: ReportRow, label: AiLabel, observations: list[Json]) -> s
     rows = [_row(observation) for observation in observations if "valueQuantity" in observation]
     if rows:
         lines.append(f"<table><tr><th>Measurement</th><th>Value</th><th>Method</th></tr>{''.join(rows)}</table>")
+    stated = [_stated(observation) for observation in observations if observation.keys() & {"valueCodeableConcept", "valueString"}]
+    if stated:
+        lines.append(f"<table><tr><th>Finding</th><th>Value</th><th>Certainty</th></tr>{''.join(stated)}</table>")
     lines += [f"<p>Note: {escaped(note.text)}</p>" for note in content.notes]
     algorithm = content.algorithm
     lines.append(f"<p>{escaped(algorithm.name)} {escaped(algorithm.version)}, {escaped(algorithm.manufacturer)}</p>")
@@ -83,7 +100,20 @@ def _narrative(report: ReportRow, label: AiLabel, observations: list[Json]) -> s
 
 def _row(observation: Json) -> str:
     value = observation["valueQuantity"]
+    return _cells(_name(observation), f"{value['value']} {value.get('unit', '')}", observation.get("method", {}).get("text", ""))
+
+
+def _stated(observation: Json) -> str:
+    """A finding's row. Its certainty is the only percentage among its components."""
+    value = observation.get("valueString") or observation["valueCodeableConcept"]["text"]
+    shares = [one["valueQuantity"]["value"] for one in observation.get("component", ()) if "valueQuantity" in one]
+    return _cells(_name(observation), value, f"{shares[0]} %" if shares else "")
+
+
+def _name(observation: Json) -> str:
     site = observation.get("bodySite", {}).get("text", "")
-    name = f"{observation['code']['text']} ({site})" if site else observation["code"]["text"]
-    cells = (name, f"{value['value']} {value.get('unit', '')}", observation.get("method", {}).get("text", ""))
+    return f"{observation['code']['text']} ({site})" if site else str(observation["code"]["text"])
+
+
+def _cells(*cells: str) -> str:
     return f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in cells)}</tr>"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ai.contract import ReportContent
+from ai.findings import ReportContent
 from fhirapi.resources.parts import AIAST, HTEST, Json, text_of
 
 REVIEWED = "AI-generated, not a medical device"

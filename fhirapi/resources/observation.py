@@ -1,6 +1,6 @@
-"""A report's measurements -> Observations; a report without an answer -> one Observation that says why it has none."""
+"""A report's measurements and findings -> Observations; one without an answer -> one Observation that says why it has none."""
 
-from ai.contract import Measurement, Note, Parameter
+from ai.findings import Finding, Measurement, Note, Parameter
 from fhirapi.resources.device import device_id
 from fhirapi.resources.labels import AiLabel
 from fhirapi.resources.organization import organization_id
@@ -8,6 +8,7 @@ from fhirapi.resources.parts import (
     DCM,
     OURS,
     QUANTIFY,
+    SCT,
     TERMINOLOGY,
     Json,
     coded,
@@ -27,16 +28,24 @@ IMAGING = concept(coding(f"{TERMINOLOGY}/observation-category", "imaging", "Imag
 ANALYSIS = coding(f"{OURS}/CodeSystem/hub", "image-analysis", "Image analysis by an algorithm")
 NOT_PERFORMED = coding(f"{TERMINOLOGY}/data-absent-reason", "not-performed", "Not Performed")
 ONE_IMAGE = concept(coding(f"{OURS}/CodeSystem/hub", "sop-instance-uid", "SOP Instance UID"), text="SOP Instance UID")
+UNKNOWN = coding(f"{TERMINOLOGY}/data-absent-reason", "unknown", "Unknown")
+FLAG = coding(f"{OURS}/CodeSystem/hub", "flagged", "Flagged to be read early")
+CERTAINTY = concept(coding(DCM, "111012", "Certainty of Finding"), text="Certainty of Finding")
+LATERALITY = concept(coding(SCT, "272741003", "Laterality"), text="Laterality")
+MAX_IMAGES = 20  # more are in the DICOM report, which refers to each
 SERIES_UID = concept(coding(DCM, "112002", "Series Instance UID"), text="Series Instance UID")
 
 
 def to_fhir(*, report: ReportRow, label: AiLabel, started: str, based_on: list[Json]) -> list[Json]:
-    """All Observations of a report, in the order of its measurements."""
+    """All Observations of a report: its measurements, its findings, its flag."""
     content = report.content
     if content.not_analysable:
         said = {"not-analysable": _absence(report, content.not_analysable)}
     else:
         said = {f"measurement/{place}": _value(measurement) for place, measurement in enumerate(content.measurements)}
+        said |= {f"finding/{place}": _statement(finding) for place, finding in enumerate(content.findings)}
+    if content.is_flagged:
+        said["flag"] = {"code": concept(FLAG), "valueBoolean": True}
     about = {"effectiveDateTime": started, "basedOn": based_on}
     return [_observation(report, label, name, about | one) for name, one in said.items()]
 
@@ -47,8 +56,10 @@ def _observation(report: ReportRow, label: AiLabel, name: str, said: Json) -> Js
     components = said.pop("component", [])
     if content.series_uid:
         components = [*components, {"code": SERIES_UID, "valueString": content.series_uid}]
-    if len(content.sop_uids) == 1:  # of several, the Provenance says how many, and the hash of their pixels
-        components = [*components, {"code": ONE_IMAGE, "valueString": content.sop_uids[0]}]
+    # Of several, the Provenance says how many, and the hash of their pixels.
+    images = said.pop("images", ()) or (content.sop_uids if len(content.sop_uids) == 1 else ())
+    components = [*components, *({"code": ONE_IMAGE, "valueString": uid} for uid in images)]
+    words = said.pop("words", "")
     return filled({
         "resourceType": "Observation",
         "id": fhir_id,
@@ -62,7 +73,7 @@ def _observation(report: ReportRow, label: AiLabel, name: str, said: Json) -> Js
         "performer": [reference("Organization", organization_id(name=content.algorithm.manufacturer))],
         "device": reference("Device", device_id(algorithm=content.algorithm)),
         "derivedFrom": [study],
-        "note": [{"text": text} for text in (label.notice, *(text_of(note.text) for note in content.notes)) if text],
+        "note": [{"text": text} for text in (label.notice, words, *(text_of(note.text) for note in content.notes)) if text],
         "component": components,
         **said,
     })  # fmt: skip
@@ -74,8 +85,36 @@ def _value(measurement: Measurement) -> Json:
         "valueQuantity": quantity(measurement.value, code=measurement.unit, unit=text_of(measurement.unit_display)),
         "bodySite": coded(measurement.body_site) if measurement.body_site else {},
         "method": filled({"text": text_of(measurement.method)}),
-        "component": [_parameter(parameter) for parameter in measurement.parameters],
+        "component": [*(_parameter(parameter) for parameter in measurement.parameters), *_side(measurement)],
+        "images": _images(measurement),
     }
+
+
+def _statement(finding: Finding) -> Json:
+    """What a platform said without a number. The vendor's words stay words: the value where there is no coded one, a note beside one."""
+    said: Json = {"code": coded(finding.code), "bodySite": coded(finding.body_site) if finding.body_site else {}}
+    words = text_of(finding.words)
+    if finding.value:
+        said |= {"valueCodeableConcept": coded(finding.value), "words": words and f"In the platform's words: {words}"}
+    elif words:
+        said["valueString"] = words
+    else:
+        said["dataAbsentReason"] = concept(UNKNOWN, text="Marked by the platform without a value")
+    certainty = []
+    if finding.probability is not None:
+        certainty = [{"code": CERTAINTY, "valueQuantity": quantity(100 * finding.probability, code="%", unit="%")}]
+    return said | {"component": [*certainty, *_side(finding)], "images": _images(finding)}
+
+
+def _side(item: Finding | Measurement) -> list[Json]:
+    """R4's Observation has no laterality of its own."""
+    return [{"code": LATERALITY, "valueCodeableConcept": coded(item.laterality)}] if item.laterality else []
+
+
+def _images(item: Finding | Measurement) -> tuple[str, ...]:
+    """The instances it was seen on, each once."""
+    shown = [image.sop_uid for image in item.images] + [outline.image.sop_uid for outline in item.outlines]
+    return tuple(dict.fromkeys(shown))[:MAX_IMAGES]
 
 
 def _parameter(parameter: Parameter) -> Json:

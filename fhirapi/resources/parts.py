@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from ai.contract import Coding
+from ai.findings import Coding
 from fhirapi.validation.primitives import is_primitive
 
 Json = dict[str, Any]

@@ -61,6 +61,7 @@ def updated_condition(*, value: str, zone: Zone) -> Condition:
 
 BOUNDED_BELOW, BOUNDED_ABOVE = {"eq", "ge", "gt", "sa", "ap"}, {"eq", "le", "lt", "eb", "ap"}
 ZONES = timedelta(hours=26)  # between the two clocks that are farthest apart
+MARGIN = SHORT + ZONES
 
 
 def date_rows(*, keys: Sequence[str], values: Sequence[str], zone: Zone) -> Dates:
@@ -95,12 +96,28 @@ def dates_between(terms: Sequence[Term]) -> Iterator[Between]:
         if isinstance(term, Dates) and len(term.keys) == 1:
             of_key.setdefault(term.keys[0], []).append(term)
     for key, found in of_key.items():
-        low = max((term.low for term in found if term.low), default=None)
-        high = min((term.high for term in found if term.high), default=None)
+        low, high = dates_bounds(found, key)
         if len(found) > 1 and low and high:
-            numbers = (branch_number(key), branch_number(key + LOCAL))
-            margin = SHORT + ZONES
-            yield Between(key, numbers, max(low, NO_DATE + margin) - margin, min(high, NO_END - margin) + margin)
+            yield Between(key, (branch_number(key), branch_number(key + LOCAL)), low, high)
+
+
+def dates_bounds(terms: Sequence[Term], key: str) -> tuple[datetime | None, datetime | None]:
+    """Between which moments what is found begins, by the terms on one branch: (low, high), None where nothing bounds it.
+
+    `high` holds for all, `low` for what is not spread.
+    """
+    found = [term for term in terms if isinstance(term, Dates) and term.keys == (key,)]
+    low = max((term.low for term in found if term.low), default=None)
+    high = min((term.high for term in found if term.high), default=None)
+    return low and _before(low), high and _behind(high)
+
+
+def _before(low: datetime) -> datetime:
+    return max(low, NO_DATE + MARGIN) - MARGIN
+
+
+def _behind(high: datetime) -> datetime:
+    return min(high, NO_END - MARGIN) + MARGIN
 
 
 def _local(moment: datetime, zone: ZoneInfo) -> datetime:

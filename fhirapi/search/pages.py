@@ -6,21 +6,26 @@ It starts from the rarest condition and filters by the rest. Common tokens are w
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import OperationalError, connection
 
+from fhirapi.index.hashes import spread_hash
 from fhirapi.index.periods import NO_DATE
 from fhirapi.outcomes import FhirError
 from fhirapi.registry import NAMES, ONE, TYPES
+from fhirapi.search.dates import dates_bounds
 from fhirapi.search.include import Include, included
 from fhirapi.search.sort import NEWEST, OLDEST, UPDATED, Position, Sort, after, order_by
-from fhirapi.search.terms import All, Patients, Sql, Term, Tokens, conjunction, sql_join, unmet
+from fhirapi.search.terms import All, Between, Dates, Patients, Rows, Sql, Term, Tokens, beside, conjunction, sql_join, unmet
 from fhirapi.store import Document
 from journal.wall.scope import tenant_id_current
 
 LONG = 2000  # resources; what finds so many is common
+WALKED = 100  # from so many on a walk is sooner done than a look at all of them
 BY_DATE = ((NEWEST,), (OLDEST,))  # the orders of a posting list
+LIST = "fhir_posting w WHERE w.tenant_id = %s AND w.hv = %s"
 LISTS_MAX = 8  # that one statement walks side by side
 NOWHERE = 0  # no hash: what nothing is found by
 TIMEOUT_MS = 5000
@@ -75,10 +80,15 @@ def resource_search(*, query: Query) -> Page:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a search starts from: everything that a rare term finds, a common one's list, or without a term the whole type."""
+    """What a search starts from: everything that a rare term finds, a common one's list, or without a term the whole type.
+
+    `is_walked`: a page is met sooner along a list in the page's order, although the term is rare enough to count from.
+    """
 
     term: Term | None
     is_rare: bool = False
+    is_walked: bool = False
+    walk: Term | None = None
 
     @property
     def start(self) -> Sql | None:
@@ -127,7 +137,7 @@ def _count(query: Query, plan: _Plan) -> int:
             cursor.execute(f"SELECT count(DISTINCT s.rid) FROM ({listed.text}) s", list(listed.values))  # noqa: S608 constants
             return int(cursor.fetchone()[0])
     terms = conjunction(_rest(query, plan), "r")
-    source = _among(plan.start)
+    source = _among(query, plan)
     kinds, numbers = _kinds(query)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -146,27 +156,50 @@ def _branches(query: Query, plan: _Plan) -> list[Sql]:
     """SELECTs of (keys, rid) that together find everything."""
     if isinstance(plan.term, Patients):
         return [_set_branch(query, Sql(" AND r.patient = %s", (patient,)), plan) for patient in plan.term.ids or ("",)]
-    if plan.is_rare:
-        return [_set_branch(query, _among(plan.start), plan)]
-    walked = _walked(plan.term)
+    if plan.is_rare and not plan.is_walked:
+        return [_set_branch(query, _among(query, plan), plan)]
+    walked = _walked(plan.walk if plan.is_walked else plan.term)
     tenant_id = tenant_id_current()
     if walked and query.sorts in BY_DATE:
-        in_list = "fhir_posting w WHERE w.tenant_id = %s AND w.hv = %s"
-        return [walk for hv in walked.hashes or (NOWHERE,) for walk in _walks(query, Sql(in_list, (tenant_id, hv)))]
+        rest = [term for term in query.terms if term is not walked]
+        lists = [Sql(LIST, (tenant_id, hv)) for hv in walked.hashes or (NOWHERE,)]
+        return [walk for one in lists for walk in _walks(query, one, rest)] + _spread_walks(query)
     if query.sorts in BY_DATE or (len(query.sorts) == 1 and query.sorts[0].text == UPDATED):
         of_type = "fhir_resource w WHERE w.tenant_id = %s AND w.rtype = %s"
-        numbers = [TYPES[name].number for name in query.rtypes]
-        return [walk for number in numbers for walk in _walks(query, Sql(of_type, (tenant_id, number)))]
+        types = [Sql(of_type, (tenant_id, TYPES[name].number)) for name in query.rtypes]
+        return [walk for one in types for walk in _walks(query, one, query.terms)] + _spread_walks(query)
     return [_set_branch(query, Sql(""), plan)]
 
 
-def _among(start: Sql | None) -> Sql:
-    """Only these rows. As an array: their number is not known to the planner, which reads an index for each."""
-    return Sql(f" AND r.rid = ANY(ARRAY({start.text}))", start.values) if start else Sql("")
+def _among(query: Query, plan: _Plan) -> Sql:
+    """Only these rows. As an array: their number is not known to the planner, which reads an index for each.
+
+    What side tables tell narrows them before a resource is looked at, which is wide.
+    """
+    start = plan.start
+    if start is None:
+        return Sql("")
+    conditions = [term.where("s") for term in _told(query, plan)]
+    if not conditions:
+        return Sql(f" AND r.rid = ANY(ARRAY({start.text}))", start.values)
+    joined = sql_join(conditions, " AND ")
+    text = f"SELECT s.rid FROM ({start.text}) s CROSS JOIN LATERAL (SELECT WHERE {joined.text} OFFSET 0) t"  # noqa: S608 constants
+    return Sql(f" AND r.rid = ANY(ARRAY({text}))", (*start.values, *joined.values))
+
+
+def _told(query: Query, plan: _Plan) -> list[Rows]:
+    """Terms that side tables decide by the rid alone. A patient's resources lie together: they are looked at as they are."""
+    if plan.start is None or isinstance(plan.term, Patients):
+        return []
+    return [term for term in unmet(query.terms, plan.term) if isinstance(term, Rows)]
 
 
 def _rest(query: Query, plan: _Plan) -> Sequence[Term]:
-    return unmet(query.terms, plan.term) if plan.is_rare else query.terms
+    """What is left to ask of the resources that a search starts from."""
+    if plan.start is None:
+        return query.terms
+    told = _told(query, plan)
+    return [term for term in unmet(query.terms, plan.term) if not any(term is other for other in told)]
 
 
 def _set_branch(query: Query, start: Sql, plan: _Plan) -> Sql:
@@ -183,29 +216,61 @@ def _set_branch(query: Query, start: Sql, plan: _Plan) -> Sql:
     )
 
 
-def _walks(query: Query, source: Sql) -> list[Sql]:
-    """A list in the page's order, alias `w`. By the oldest date, those without one follow behind the others."""
-    if query.sorts == (OLDEST,):
-        dated, undated = (Sql(f" AND w.sort_date {sign} %s", (NO_DATE,)) for sign in (">", "="))
-        return [_walk(query, "w.sort_date", source, dated), _walk(query, "'infinity'::timestamptz", source, undated)]
-    return [_walk(query, "w.last_updated" if query.sorts[0].text == UPDATED else "w.sort_date", source, Sql(""))]
+def _walks(query: Query, source: Sql, terms: Sequence[Term]) -> list[Sql]:
+    """A list in the page's order, alias `w`. A bound on the main date bounds it; `_spread_walks` finds what begins outside."""
+    low, high = _bounds(query)
+    return _ordered(query, source, terms, low, high)
 
 
-def _walk(query: Query, key: str, source: Sql, more: Sql) -> Sql:
-    """Each resource of a list is looked at until the page is full.
+def _ordered(query: Query, source: Sql, terms: Sequence[Term], low: datetime | None, high: datetime | None) -> list[Sql]:
+    """By the oldest date, those without one follow behind the others."""
+    ends = [Sql(f" AND w.sort_date {sign} %s", (end,)) for sign, end in ((">", low), ("<", high)) if end]
+    if query.sorts != (OLDEST,):
+        key = "w.last_updated" if query.sorts[0].text == UPDATED else "w.sort_date"
+        return [_walk(query, key, source, terms, sql_join(ends, ""))]
+    dated, undated = (Sql(f" AND w.sort_date {sign} %s", (NO_DATE,)) for sign in (">", "="))
+    found = [_walk(query, "w.sort_date", source, terms, sql_join([dated, *ends], ""))]
+    return found if low else [*found, _walk(query, "'infinity'::timestamptz", source, terms, undated)]
+
+
+def _bounds(query: Query) -> tuple[datetime | None, datetime | None]:
+    """Between which moments the matches begin: (low, high), by the terms on the type's main date."""
+    keys = TYPES[query.rtypes[0]].date_keys if len(query.rtypes) == 1 and query.sorts in BY_DATE else ()
+    return dates_bounds(query.terms, keys[0]) if keys else (None, None)
+
+
+def _spread_walks(query: Query) -> list[Sql]:
+    """What a lower bound passes over: values that last longer than a day or two have a list of their own."""
+    low, high = _bounds(query)
+    if low is None:
+        return []
+    (key,), tenant_id = TYPES[query.rtypes[0]].date_keys, tenant_id_current()
+    spread = Sql(LIST, (tenant_id, spread_hash(tenant_id=tenant_id, key=key)))
+    return _ordered(query, spread, query.terms, None, high)
+
+
+def _walk(query: Query, key: str, source: Sql, terms: Sequence[Term], more: Sql) -> Sql:
+    """Each entry of a list is looked at until the page is full; at the resource itself only where nothing beside it tells.
 
     OFFSET 0 keeps the planner from turning the walk into a join of everything: under row level security it knows nothing
     about how many resources meet a term.
     """
     follow = sql_join([more, *(_and(part) for part in after(query.sorts, [Sql(key)], "w.rid", query.after))], "")
-    terms = conjunction(query.terms, "r")
     place, _, condition = source.text.partition(" WHERE ")
-    look = Sql("")
-    if query.terms:
+    told = {id(term): beside(term, "w") for term in terms}
+    conditions = [condition for condition in told.values() if condition]
+    others = [term for term in terms if told[id(term)] is None]
+    looks = []
+    if conditions:
+        joined = sql_join(conditions, " AND ")
+        looks.append(Sql(f" CROSS JOIN LATERAL (SELECT WHERE {joined.text} OFFSET 0) t", joined.values))
+    if others:
+        asked = conjunction(others, "r")
         text = (
-            f" CROSS JOIN LATERAL (SELECT FROM fhir_resource r WHERE r.tenant_id = %s AND r.rid = w.rid{terms.text} OFFSET 0) f"  # noqa: S608
+            f" CROSS JOIN LATERAL (SELECT FROM fhir_resource r WHERE r.tenant_id = %s AND r.rid = w.rid{asked.text} OFFSET 0) f"  # noqa: S608
         )
-        look = Sql(text, (tenant_id_current(), *terms.values))
+        looks.append(Sql(text, (tenant_id_current(), *asked.values)))
+    look = sql_join(looks, "")
     return Sql(
         f"SELECT {key} AS k0, w.rid FROM {place}{look.text} WHERE {condition}{follow.text}",  # noqa: S608 constants
         (*look.values, *source.values, *follow.values),
@@ -230,9 +295,19 @@ def _plan(query: Query) -> _Plan:
     sizes = _sizes(able)
     size, _, place = min((size, term.rank, place) for place, (term, size) in enumerate(zip(able, sizes, strict=True)))
     if size < LONG:
-        return _Plan(able[place], is_rare=True)
+        is_walked = size > WALKED and query.sorts in BY_DATE and _is_in_order(query, able[place])
+        walk = next((term for term in (able[place], *able) if _walked(term)), None) if is_walked else None
+        return _Plan(able[place], is_rare=True, is_walked=is_walked, walk=walk)
     # All are common. A list in the page's order soon meets enough of them; any other would have to be sorted as a whole.
     return _Plan(next((term for term in able if _walked(term)), None) if query.sorts in BY_DATE else None)
+
+
+def _is_in_order(query: Query, term: Term) -> bool:
+    """Whether a page soon comes along the list that this term is, or that it bounds."""
+    if isinstance(term, Between | Dates):
+        keys = TYPES[query.rtypes[0]].date_keys if len(query.rtypes) == 1 else ()
+        return (keys[0] if keys else "") in ((term.key,) if isinstance(term, Between) else term.keys)
+    return bool(_walked(term))
 
 
 def _walked(term: Term | None) -> Tokens | None:

@@ -42,6 +42,24 @@ def sql_join(parts: Sequence[Sql], between: str) -> Sql:
     return Sql(between.join(part.text for part in parts), tuple(value for part in parts for value in part.values))
 
 
+def beside(term: Term, w: str) -> Sql | None:
+    """The same condition as `where`, on an entry `w` of a list (rid, sort_date): what rows beside the resource tell, which is wide.
+
+    None for a term that has to look at the resource itself.
+    """
+    if isinstance(term, Rows):
+        return term.where(w)
+    if isinstance(term, Between):
+        return Sql("TRUE")
+    if isinstance(term, Tokens) and all(map(is_posted, term.hashes)):
+        text = (
+            f"EXISTS (SELECT FROM fhir_posting q WHERE q.tenant_id = %s AND q.hv = ANY(%s) AND q.sort_date = {w}.sort_date "  # noqa: S608
+            f"AND q.rid = {w}.rid)"
+        )
+        return Sql(text, (tenant_id_current(), list(term.hashes)))
+    return None
+
+
 def conjunction(terms: Sequence[Term], r: str) -> Sql:
     """All of them, after what already stands in a WHERE."""
     joined = sql_join([term.where(r) for term in terms], " AND ")

@@ -66,9 +66,12 @@ def _written(changes: Sequence[Change]) -> int:
         done = changes_write(changes=changes)
     except ChangeRefusedError as error:
         raise _PartRefusedError(changes[error.position], error.cause) from None
-    facts = [(one.action, one.rtype, one.fhir_id) for one in done]
-    audit_facts_append(tenant_id=tenant_id_current(), actor=ACTOR, facts=facts)
-    return sum(one.is_changed for one in done)
+    changed = [one for one in done if one.is_changed]
+    # A row for each patient, not for each of a patient's thousand results: the history of each says when it came.
+    facts = sorted({("fhir.import", "Patient", one.patient) if one.patient else ("fhir.import", one.rtype, one.fhir_id) for one in changed})
+    if facts:
+        audit_facts_append(tenant_id=tenant_id_current(), actor=ACTOR, facts=facts)
+    return len(changed)
 
 
 def _changes(lines: Sequence[Line]) -> tuple[list[tuple[int, Change]], list[LineRefused]]:

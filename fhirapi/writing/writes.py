@@ -76,6 +76,7 @@ class Done:
     last_updated: datetime | None = None
     content: str = ""
     is_changed: bool = True  # False where that was there already
+    patient: str | None = None  # whom it is about, of what was written
 
 
 class ChangeRefusedError(Exception):
@@ -148,7 +149,8 @@ def _write(
 
     def done(change: Change) -> Done:
         row, grave = rows.get(change.key), graves.get(change.key)
-        names: dict[str, Any] = {"rtype": change.rtype, "fhir_id": change.fhir_id}
+        draft = drafts.get(change.key)
+        names: dict[str, Any] = {"rtype": change.rtype, "fhir_id": change.fhir_id, "patient": draft.index.patient if draft else None}
         if change.is_deletion:
             return Done(**names, status=204, action=change.action, version=row.version + 1 if row else 0, last_updated=at)
         if row is None:

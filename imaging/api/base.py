@@ -40,7 +40,9 @@ class BadGateway(exceptions.APIException):
 
 
 class ApiView(HospitalAPIView):
-    """A view of the API."""
+    """A view of the API. `max_body`: bytes that are read at most."""
+
+    max_body = MAX_BODY
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -48,8 +50,8 @@ class ApiView(HospitalAPIView):
             length = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
             raise exceptions.ParseError("Content-Length is not a number") from None
-        if length > MAX_BODY:
-            raise TooLarge
+        if length > self.max_body:
+            raise TooLarge(f"at most {self.max_body} bytes")
 
     def handle_exception(self, exc: Exception) -> Response:
         """What the domain refuses in words becomes the caller's error; nothing else of an exception is told."""

@@ -7,13 +7,14 @@ from rest_framework import serializers
 from imaging.api.base import StrictSerializer
 from imaging.certificates.authority import MAX_REQUEST_CHARS
 from imaging.models import Node, Transfer
-from imaging.nodes import MAX_ADDRESSES, SERVICES, services_of
+from imaging.nodes import MAX_ADDRESSES, MAX_SECRET, MAX_USER, SERVICES, services_of
 from imaging.scu.query import LIMIT
 from imaging.transfers.rows import STUDIES_CAP
+from imaging.webout.address import MAX_URL
 
 
 class HopSerializer(serializers.Serializer[Any]):
-    hop = serializers.CharField(help_text="setup, address, dns, tcp, tls, association or echo")
+    hop = serializers.CharField(help_text="setup, address, dns, tcp, tls, association, echo or web")
     is_ok = serializers.BooleanField()
     milliseconds = serializers.FloatField()
     words = serializers.CharField()
@@ -44,6 +45,27 @@ class NodeSerializer(StrictSerializer):
     is_asked_for_priors = serializers.BooleanField(required=False)
     priors_count = serializers.IntegerField(min_value=1, max_value=50, required=False)
     priors_years = serializers.IntegerField(min_value=1, max_value=100, required=False)
+    results_as = serializers.ChoiceField(
+        choices=Node.ResultsAs.choices, allow_blank=True, required=False,
+        help_text="AI reports are sent there as SR, encapsulated PDF, Secondary Capture, or SR and PDF; empty: not at all",
+    )  # fmt: skip
+    results_by = serializers.ChoiceField(
+        choices=Node.ResultsBy.choices, required=False, help_text="C-STORE to host and port, or STOW-RS to web_url",
+    )  # fmt: skip
+    is_commitment_asked = serializers.BooleanField(
+        required=False, help_text="after a C-STORE of results it is asked for storage commitment; until it is given none is confirmed",
+    )  # fmt: skip
+    web_url = serializers.CharField(
+        max_length=MAX_URL, allow_blank=True, required=False,
+        help_text="root of its DICOMweb: https, or http where EGRESS_ALLOW names the host and port",
+    )  # fmt: skip
+    web_auth = serializers.ChoiceField(choices=Node.WebAuth.choices, required=False)
+    web_user = serializers.CharField(max_length=MAX_USER, allow_blank=True, required=False, help_text="of basic")
+    web_secret = serializers.CharField(
+        max_length=MAX_SECRET, allow_blank=True, required=False, write_only=True,
+        help_text="token of bearer, password of basic; never shown again. Empty keeps the one that is held for the same server",
+    )  # fmt: skip
+    has_web_secret = serializers.BooleanField(read_only=True)
     last_check = HopSerializer(many=True, read_only=True, allow_null=True)
     checked_at = serializers.DateTimeField(read_only=True, allow_null=True)
 
@@ -54,7 +76,10 @@ class NodeSerializer(StrictSerializer):
             "tls_certificate": instance.tls_certificate,
             "services": sorted(services_of(instance)), "retrieve_by": instance.retrieve_by,
             "is_asked_for_priors": instance.is_asked_for_priors, "priors_count": instance.priors_count,
-            "priors_years": instance.priors_years, "last_check": instance.last_check, "checked_at": instance.checked_at,
+            "priors_years": instance.priors_years, "results_as": instance.results_as, "results_by": instance.results_by,
+            "is_commitment_asked": instance.is_commitment_asked, "web_url": instance.web_url, "web_auth": instance.web_auth,
+            "web_user": instance.web_user, "has_web_secret": bool(instance.web_secret), "last_check": instance.last_check,
+            "checked_at": instance.checked_at,
         }  # fmt: skip
 
 

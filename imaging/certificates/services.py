@@ -195,11 +195,15 @@ def _warnings_resolve(ids: Iterable[int]) -> None:
 
 
 def secrets_rotate() -> int:
-    """Seal every private key of the hospital anew, with the first vault key. How many there were."""
+    """Seal every private key of the hospital and every secret of a node anew, with the first vault key. How many there were."""
     tenant_id, count = tenant_id_current(), 0
-    for rows in (AuthorityKey.objects.all(), Certificate.objects.exclude(sealed_key="")):
+    held = (
+        (AuthorityKey.objects.all(), "sealed_key"), (Certificate.objects.exclude(sealed_key=""), "sealed_key"),
+        (Node.objects.exclude(web_secret=""), "web_secret"),
+    )  # fmt: skip
+    for rows, name in held:
         for row in rows.select_for_update():
-            row.sealed_key = secret_rotate(row.sealed_key, tenant_id=tenant_id)
-            row.save(update_fields=["sealed_key"])
+            setattr(row, name, secret_rotate(getattr(row, name), tenant_id=tenant_id))
+            row.save(update_fields=[name])
             count += 1
     return count

@@ -5,13 +5,11 @@ be gone, and modalities lose what comes there (PS3.4 J.3.3).
 """
 
 import logging
-import threading
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
-from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from imaging.commitment.evidence import DUPLICATE_TRANSACTION, NO_SUCH_INSTANCE, held_select, references_judge
@@ -27,6 +25,7 @@ from imaging.models import CommitmentRequest
 from imaging.scu.association import NotPossibleError, NotReachedError, Peer, peer_of
 from imaging.scu.report import commitment_report
 from imaging.storage import StoreAwayError
+from journal.leases import Lease
 from journal.trace import trace
 from journal.wall.scope import tenant_scope
 
@@ -37,7 +36,6 @@ WAIT_SECONDS = 120.0  # for objects that lie in the inbox; then what has no row 
 ATTEMPTS = 60  # half a day with the longest pause: a modality that is switched off for the night
 PAUSE_CAP = 900.0
 MESSAGE_CAP = 60.0  # a longer wait is left to the sweep
-BEAT_SECONDS = 1.0
 
 
 def commitment_run(*, tenant_id: int, request_id: int) -> float | None:
@@ -50,7 +48,7 @@ def commitment_run(*, tenant_id: int, request_id: int) -> float | None:
         if peer is None:
             commitment_give_up(row, words=words)
             return None
-    with trace(row.trace_id), _Lease(row):
+    with trace(row.trace_id), Lease(tenant_id=row.tenant_id, renew=partial(commitment_renew, row)):
         wait = _work(row, peer)
     return wait if wait is None or wait <= MESSAGE_CAP else None
 
@@ -113,28 +111,3 @@ def _unreported(row: CommitmentRequest, words: str) -> float | None:
         # Checked anew the next time: what we answer for is what is there when we say so.
         commitment_release(row, wait_seconds=wait, attempts=attempts, last_error=words[:200], failures=None)
     return wait
-
-
-class _Lease:
-    """Renews a request's lease on a thread of its own until the block is left."""
-
-    def __init__(self, row: CommitmentRequest) -> None:
-        self._row = row
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="commitment-lease", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        try:
-            while not self._stop.wait(min(BEAT_SECONDS, settings.MEDHUB_LEASE_SECONDS / 4)):
-                with suppress(DatabaseError), tenant_scope(self._row.tenant_id):
-                    if not commitment_renew(self._row):
-                        return
-        finally:
-            connections.close_all()

@@ -5,7 +5,7 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from django.http import HttpResponse, HttpResponseBase
-from django.urls import URLPattern
+from django.urls import URLPattern, get_resolver
 from rest_framework.request import Request
 
 from imaging.dicomweb.accept import Offer, accept_choose
@@ -16,14 +16,13 @@ OFFERS = [Offer(WADL_JSON, is_plain=True), Offer("application/json", is_plain=Tr
 
 
 class CapabilitiesView(ReadView):
-    """OPTIONS or GET of the hospital's DICOMweb root."""
+    """OPTIONS or GET of the hospital's DICOMweb root: of every door that is mounted there, the worklist's (UPS-RS) too."""
 
-    patterns: list[URLPattern] = []
     produces = (WADL_JSON, "application/json", WADL)
 
     def get(self, request: Request, slug: str) -> HttpResponseBase:
         form = accept_choose(accepted=self.accepted(request), offers=OFFERS)
-        resources, base = resources_of(self.patterns), self.base(request)
+        resources, base = resources_of(_mounted(request.resolver_match.route)), self.base(request)
         if form.media_type == WADL:
             return HttpResponse(_wadl(resources, base), content_type=WADL)
         response = json_response({"application": {"resources": {"base": base, "resource": resources}}})
@@ -34,6 +33,11 @@ class CapabilitiesView(ReadView):
         response = self.get(request, slug)
         response["Allow"] = ", ".join(methods_of(self))
         return response
+
+
+def _mounted(root: str) -> list[URLPattern]:
+    """Whatever the project has put under this root: apps that are above this one as well."""
+    return [door for place in get_resolver().url_patterns if str(place.pattern) == root for door in place.url_patterns]
 
 
 def resources_of(patterns: list[URLPattern]) -> list[dict[str, Any]]:

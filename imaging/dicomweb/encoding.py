@@ -1,4 +1,4 @@
-"""A frame as a code stream, without loss: pydicom's encoders, and imagecodecs for the two families that they lack.
+"""A frame as a code stream, without loss: pydicom's encoders, and imagecodecs for families that they lack or have for larger images.
 
 `pixels` and `transcode` ask. What imagecodecs wrote is read back and compared before it leaves; GDCM, which can end the process, is
 never asked.
@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.pixels import get_encoder
 from pydicom.uid import UID
 
-from imaging.dicomweb.syntaxes import ENCODERS, HTJ2K, IMAGECODECS, JPEG_LOSSLESS
+from imaging.dicomweb.syntaxes import ENCODERS, HTJ2K, IMAGECODECS, J2K_LOSSLESS, JPEG_LOSSLESS
 
 
 class EncodingError(Exception):
@@ -55,4 +55,18 @@ def _htj2k(array: np.ndarray, stored: int) -> tuple[bytes, np.ndarray]:
     return bytes(stream), imagecodecs.htj2k_decode(stream, planar=False)
 
 
-_WAYS = {JPEG_LOSSLESS: _jpeg_lossless, HTJ2K: _htj2k}
+def _jpeg2000(array: np.ndarray, stored: int) -> tuple[bytes, np.ndarray]:
+    """Reversible 5/3, no colour transform (PS3.5 8.2.4), halved five times, or as often as the shorter side
+
+    allows: pydicom's encoder refuses one below 32.
+    """
+    low, high = (-(1 << stored - 1), 1 << stored - 1) if array.dtype.kind == "i" else (0, 1 << stored)
+    is_narrow = low <= int(array.min()) and int(array.max()) < high
+    stream = imagecodecs.jpeg2k_encode(
+        array, level=0, codecformat="j2k", reversible=True, mct=False, resolutions=min(6, min(array.shape[:2]).bit_length()),
+        bitspersample=stored if is_narrow else 8 * array.itemsize,
+    )  # fmt: skip
+    return bytes(stream), imagecodecs.jpeg2k_decode(stream).reshape(array.shape)
+
+
+_WAYS = {JPEG_LOSSLESS: _jpeg_lossless, HTJ2K: _htj2k, J2K_LOSSLESS: _jpeg2000}

@@ -10,7 +10,7 @@ from imaging.dicomweb.accept import Offer, accept_choose
 from imaging.dicomweb.frames import FrameError, Layout, frame_check, frame_pieces, layout_of
 from imaging.dicomweb.pixels import frame_transcode
 from imaging.dicomweb.reading import ReadView, Unreadable, is_unchanged, not_modified, range_of, tagged
-from imaging.dicomweb.rows import StoredInstance
+from imaging.dicomweb.rows import StoredInstance, instance_of_frames
 from imaging.dicomweb.streams import IN_MEMORY, Part, Piece, parts_response, plain_response
 from imaging.dicomweb.syntaxes import EXPLICIT, IMPLICIT, MEDIA, OCTETS, encodable, is_decodable
 from imaging.dicomweb.wado import objects_etag
@@ -58,6 +58,7 @@ class FramesView(ReadView):
     """One part a frame, its transfer syntax named in its Content-Type."""
 
     produces = ('multipart/related; type="application/octet-stream"', 'multipart/related; type="image/*"', "application/octet-stream")
+    rows_select = staticmethod(instance_of_frames)
 
     def get(
         self, request: Request, slug: str, study_uid: str, series_uid: str, instance_uid: str, numbers: str

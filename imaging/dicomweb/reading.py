@@ -32,6 +32,7 @@ class ReadView(HospitalAPIView):
     content_negotiation_class = AnyAccept
     renderer_classes = [DicomJSONRenderer]
     is_scoped = False
+    rows_select = staticmethod(instances_select)
 
     def accepted(self, request: Request) -> tuple[MediaRange, ...]:
         return accept_read(header=request.META.get("HTTP_ACCEPT", ""), query=request.GET.getlist("accept"))
@@ -42,7 +43,7 @@ class ReadView(HospitalAPIView):
 
     def rows(self, *, action: str, study_uid: str, series_uid: str = "", instance_uid: str = "") -> list[StoredInstance]:
         """The objects of the address, audited before the first byte. Raises Http404."""
-        rows = instances_select(
+        rows = self.rows_select(
             tenant_id=self.tenant_id, study_uid=study_uid, series_uid=series_uid, instance_uid=instance_uid
         )
         if not rows:
@@ -51,10 +52,7 @@ class ReadView(HospitalAPIView):
         return rows
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """What can be done at this address (RFC 9110 9.3.7); the hospital's root tells of all of them."""
-        response = HttpResponse(status=204)
-        response["Allow"] = ", ".join(methods_of(self))
-        return response
+        return allow_response(self)
 
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, NotAcceptable):
@@ -78,6 +76,11 @@ def methods_of(door: Any) -> list[str]:
     """The methods that an address has, HEAD wherever there is GET."""
     found = {name for name in door.capabilities if hasattr(door, name.lower())}
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+
+def allow_response(door: Any) -> HttpResponse:
+    """What can be done at an address (RFC 9110 9.3.7); the hospital's root tells of all of them."""
+    return HttpResponse(status=204, headers={"Allow": ", ".join(methods_of(door))})
 
 
 def json_response(body: Any, *, status: int = 200) -> HttpResponse:

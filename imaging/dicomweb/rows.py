@@ -1,5 +1,6 @@
 """Which objects a WADO-RS address means: one statement, values only, the hospital named explicitly and first; and their audit."""
 
+import os
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from journal.wall.reads import tenant_rows
 
 MAX_OBJECTS = 200_000
 REMEMBERED = 4096
+RECENT_SECONDS = 1.0
 
 
 class StoredInstance(NamedTuple):
@@ -65,6 +67,29 @@ def instances_select(
         sql += _ORDER
         values.append(MAX_OBJECTS)
     return [StoredInstance(*row) for row in tenant_rows(tenant_id=tenant_id, sql=sql, values=values)]
+
+
+_recent: dict[tuple[int, str, str, str], tuple[float, StoredInstance]] = {}
+
+
+def instance_of_frames(
+    *, tenant_id: int, study_uid: str, series_uid: str = "", instance_uid: str = ""
+) -> list[StoredInstance]:
+    """`instances_select` for one instance. A multi-frame one is remembered for a second: its frames are asked for one by one.
+
+    Not when its bytes are gone meanwhile (deleted, or given up for others), nor when they lie with another store.
+    """
+    key = (tenant_id, study_uid, series_uid, instance_uid)
+    now = time.monotonic()
+    found = _recent.get(key)
+    if found is not None and now - found[0] < RECENT_SECONDS and os.path.exists(found[1].path):
+        return [found[1]]
+    rows = instances_select(tenant_id=tenant_id, study_uid=study_uid, series_uid=series_uid, instance_uid=instance_uid)
+    if len(rows) == 1 and rows[0].frames > 1 and isinstance(rows[0].path, str):
+        if len(_recent) >= REMEMBERED:
+            _recent.clear()
+        _recent[key] = (now, rows[0])
+    return rows
 
 
 def place_exists(*, tenant_id: int, study_uid: str, series_uid: str = "") -> bool:

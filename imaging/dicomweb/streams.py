@@ -1,13 +1,16 @@
 """Bytes on their way out: multipart/related (RFC 2387, PS3.18 8.6.1.2), single parts, ranges (RFC 9110 14).
 
 Nothing here touches the database: rows are known before the first byte, and files are opened when their turn comes.
+Of known length and over a plain socket, they go from the file to the socket without passing through Python (medhub/wsgi.py).
 """
 
 import os
 import re
 import secrets
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
@@ -48,10 +51,42 @@ class Piece:
     def read(self) -> bytes:
         return b"".join(self.chunks())
 
+    def send(self, sock: socket.socket) -> None:
+        """A file's bytes by sendfile. Raises OSError when the other side went away, EOFError."""
+        with open(self.path, "rb", buffering=0) as file:
+            if sock.sendfile(file, self.start, self.length) != self.length:
+                raise EOFError("the object is shorter than its row says")
+
     def cut(self, start: int, length: int) -> "Piece":
         if not self.path:
             return Piece(self.data[start : start + length])
         return Piece(path=self.path, start=self.start + start, length=length)
+
+
+class PiecesResponse(StreamingHttpResponse):
+    """Pieces of known length. Iterated it is a stream like any other."""
+
+    def __init__(self, pieces: list[Piece], *, length: int, **kwargs: Any) -> None:
+        super().__init__((chunk for piece in pieces for chunk in piece.chunks()), **kwargs)
+        self._pieces = pieces
+        self["Content-Length"] = str(length)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing on the way out has changed the bytes: a middleware that compresses takes the length away."""
+        return self.has_header("Content-Length") and not self.has_header("Content-Encoding")
+
+    def sent_by(self, sock: socket.socket) -> Iterator[bytes]:
+        """The same bytes: small ones to the server, which writes each before it asks for the next, large ones by sendfile."""
+        try:
+            yield b""  # the server's head goes first
+            for piece in self._pieces:
+                if piece.length > IN_MEMORY:
+                    piece.send(sock)
+                else:
+                    yield from piece.chunks()
+        finally:
+            self.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +119,10 @@ def parts_response(parts: Iterable[Part], *, media_type: str) -> HttpResponseBas
         return StreamingHttpResponse(_parts_chunks(parts, boundary, tail), content_type=content_type)
     heads = [part.head(boundary, is_sized=True) for part in parts]
     length = sum(len(head) + part.size + 2 for head, part in zip(heads, parts, strict=True)) + len(tail)
-    chunks = _parts_chunks(parts, boundary, tail)
     if length <= IN_MEMORY:
-        return HttpResponse(b"".join(chunks), content_type=content_type)
-    response = StreamingHttpResponse(chunks, content_type=content_type)
-    response["Content-Length"] = str(length)
-    return response
+        return HttpResponse(b"".join(_parts_chunks(parts, boundary, tail)), content_type=content_type)
+    pieces = [piece for head, part in zip(heads, parts, strict=True) for piece in (Piece(head), *part.pieces, Piece(b"\r\n"))]
+    return PiecesResponse([*pieces, Piece(tail)], length=length, content_type=content_type)
 
 
 def _parts_chunks(parts: Iterable[Part], boundary: str, tail: bytes) -> Iterator[bytes]:
@@ -133,13 +166,12 @@ def plain_response(part: Part, *, range_header: str = "") -> HttpResponseBase:
     if wanted is not None:
         pieces, status = tuple(_cut(part.pieces, *wanted)), 206
     length = sum(piece.size for piece in pieces)
-    chunks = (chunk for piece in pieces for chunk in piece.chunks())
     response: HttpResponseBase
     if length <= IN_MEMORY:
-        response = HttpResponse(b"".join(chunks), status=status, content_type=part.content_type)
+        content = b"".join(chunk for piece in pieces for chunk in piece.chunks())
+        response = HttpResponse(content, status=status, content_type=part.content_type)
     else:
-        response = StreamingHttpResponse(chunks, status=status, content_type=part.content_type)
-        response["Content-Length"] = str(length)
+        response = PiecesResponse(list(pieces), length=length, status=status, content_type=part.content_type)
     response["Accept-Ranges"] = "bytes"
     if wanted is not None:
         response["Content-Range"] = f"bytes {wanted[0]}-{wanted[0] + wanted[1] - 1}/{size}"

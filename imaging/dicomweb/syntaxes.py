@@ -31,7 +31,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 MEDIA = {uid: media for media, uids in FAMILIES.items() for uid in uids}
 # GDCM's encoders end the whole process on input they do not like (seen with RLE of an odd image): they are never asked
 IMAGECODECS = "imagecodecs"  # not one of pydicom's plug-ins: imaging.dicomweb.encoding
-ENCODERS = {J2K_LOSSLESS: "pylibjpeg", JPEG_LS: "pyjpegls", RLE: "pylibjpeg", JPEG_LOSSLESS: IMAGECODECS, HTJ2K: IMAGECODECS}
+ENCODERS = {J2K_LOSSLESS: IMAGECODECS, JPEG_LS: "pyjpegls", RLE: "pylibjpeg", JPEG_LOSSLESS: IMAGECODECS, HTJ2K: IMAGECODECS}
 
 
 @lru_cache(maxsize=256)

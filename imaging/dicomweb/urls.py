@@ -44,4 +44,4 @@ urlpatterns = [
     path(f"{INSTANCE}/metadata", InstanceMetadataView.as_view(), name="wado-instance-metadata"),
     path("wado", UriView.as_view(), name="wado-uri"),
 ]
-urlpatterns.append(path("", CapabilitiesView.as_view(patterns=urlpatterns), name="dicomweb"))
+urlpatterns.append(path("", CapabilitiesView.as_view(), name="dicomweb"))

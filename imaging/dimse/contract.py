@@ -17,7 +17,7 @@ class Admission:
     calling_ae: str
     called_ae: str
     address: str = ""
-    services: frozenset[str] = frozenset({"store"})  # of imaging.nodes.SERVICES: what this peer may ask for
+    services: frozenset[str] = frozenset({"store"})  # of imaging.nodes.SERVICES, and "answer"; or "return" alone
 
     @property
     def key(self) -> int:

@@ -195,7 +195,7 @@ class MessageLane:
             messages.uid_of(command, messages.AFFECTED_CLASS),
             messages.uid_of(command, messages.AFFECTED_INSTANCE),
         )
-        if "store" not in self._admission.services:
+        if not {"store", "return"} & self._admission.services:
             store.refusal = StoreAnswer(messages.NOT_AUTHORIZED, "this AE title may not store here")
         elif store.sop_class_uid != abstract_syntax:
             store.refusal = StoreAnswer(messages.CLASS_NOT_SUPPORTED, "SOP class is not that of the context")

@@ -12,6 +12,22 @@ class Node(TenantModel):
         MOVE = "move"
         GET = "get"
 
+    class ResultsAs(models.TextChoices):
+        NONE = ""
+        SR = "sr"
+        PDF = "pdf"
+        SC = "sc"
+        SR_PDF = "sr+pdf"
+
+    class ResultsBy(models.TextChoices):
+        DIMSE = "dimse"
+        STOW = "stow"
+
+    class WebAuth(models.TextChoices):
+        NONE = "none"
+        BEARER = "bearer"
+        BASIC = "basic"
+
     ae_title = models.CharField(max_length=16)
     description = models.CharField(max_length=120, default="", blank=True)
     addresses = models.JSONField(default=list, blank=True)  # it may call from: addresses and CIDR networks; empty: any
@@ -28,6 +44,13 @@ class Node(TenantModel):
     is_asked_for_priors = models.BooleanField(default=False)
     priors_count = models.PositiveSmallIntegerField(default=3)  # newest ones
     priors_years = models.PositiveSmallIntegerField(default=5)  # not older than
+    results_as = models.CharField(max_length=8, choices=ResultsAs.choices, default=ResultsAs.NONE, blank=True)  # AI reports go there
+    results_by = models.CharField(max_length=5, choices=ResultsBy.choices, default=ResultsBy.DIMSE)  # C-STORE or STOW-RS
+    is_commitment_asked = models.BooleanField(default=False)  # after a C-STORE of results: does it answer for them?
+    web_url = models.CharField(max_length=500, default="", blank=True)  # root of its DICOMweb
+    web_auth = models.CharField(max_length=6, choices=WebAuth.choices, default=WebAuth.NONE)
+    web_user = models.CharField(max_length=120, default="", blank=True)
+    web_secret = models.TextField(default="", blank=True)  # token or password, sealed (tenants.crypto)
     tls_certificate = models.TextField(default="", blank=True)  # PEM: the only one it may show when we call it; empty: by trust
     last_check = models.JSONField(null=True, blank=True)  # hops of the last node_check, in words
     checked_at = models.DateTimeField(null=True)

@@ -26,6 +26,7 @@ STUDY_FIND, STUDY_MOVE, STUDY_GET = f"{STUDY_ROOT}.1", f"{STUDY_ROOT}.2", f"{STU
 CONNECT_SECONDS = 5.0
 ASSOCIATE_SECONDS = 10.0
 ANSWER_SECONDS = 60.0  # between two messages of the node
+NO_CONTEXT = "no presentation context was accepted"
 REFUSED_SOURCES = {1: "service user", 2: "service provider (ACSE)", 3: "service provider (presentation)"}
 ABORT_REASONS = {
     0: "no reason given", 1: "unrecognized PDU", 2: "unexpected PDU", 4: "unrecognized PDU parameter",
@@ -192,5 +193,5 @@ def associated(
 
 def _silence(association: Association, ear: _Ear) -> str:
     if association.acceptor.primitive is not None:
-        return "no presentation context was accepted"
+        return NO_CONTEXT
     return "no answer to the association request" if ear.is_connected else "no connection"

@@ -22,6 +22,7 @@ from imaging.scu.association import (
     reactor_still,
     tls_context,
 )
+from imaging.webout.client import web_check, web_peer_of
 from journal.audit import Actor, audit_record
 from journal.wall.scope import tenant_scope
 
@@ -30,7 +31,7 @@ ECHO_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class CheckHop:
-    """One hop: dns, tcp, tls, association, echo. `words` say what was found, or what went wrong."""
+    """One hop: dns, tcp, tls, association, echo, web. `words` say what was found, or what went wrong."""
 
     hop: str
     is_ok: bool
@@ -51,9 +52,9 @@ class _Hops:
 
 
 def node_check(*, tenant_id: int, node_id: int, actor: Actor) -> list[CheckHop]:
-    """Call the node up to a C-ECHO, keep and return the hops; the last one is the one that failed. Raises Node.DoesNotExist.
+    """Call the node up to a C-ECHO, and its DICOMweb where it has one; keep and return the hops. Raises Node.DoesNotExist.
 
-    Opens short scopes itself; the network is never inside one.
+    Of each way the first hop that failed is the last one. Opens short scopes itself; the network is never inside one.
     """
     with tenant_scope(tenant_id):
         node = Node.objects.get(id=node_id)
@@ -66,17 +67,33 @@ def node_check(*, tenant_id: int, node_id: int, actor: Actor) -> list[CheckHop]:
 
 def _hops(node: Node) -> list[CheckHop]:
     hops = _Hops()
+    if node.host or node.port or not node.web_url:
+        _dimse(node, hops)
+    if node.web_url:
+        _web(node, hops)
+    return hops.found
+
+
+def _dimse(node: Node, hops: _Hops) -> None:
     try:
         peer = peer_of(node)
     except NotPossibleError as error:
         hops.take("setup", str(error), is_ok=False)
-        return hops.found
+        return
     try:
         _connect(peer, hops)
         _echo(peer, hops)
     except NotReachedError as error:
         hops.take(error.hop, str(error), is_ok=False)
-    return hops.found
+    except NotPossibleError as error:
+        hops.take("echo", str(error), is_ok=False)
+
+
+def _web(node: Node, hops: _Hops) -> None:
+    try:
+        hops.take("web", web_check(web_peer_of(node)))
+    except (NotPossibleError, NotReachedError) as error:
+        hops.take("web", error.user_message, is_ok=False)
 
 
 def _connect(peer: Peer, hops: _Hops) -> None:

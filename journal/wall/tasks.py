@@ -79,6 +79,17 @@ def rows_due(table: str, *, grace_seconds: float = 0, limit: int = 500) -> list[
         return list(cursor.fetchall())
 
 
+def rows_due_soon(table: str, *, within_seconds: float, limit: int = 500) -> list[tuple[int, int, float]]:
+    """(tenant_id, id, seconds until then) of rows whose time has come or comes before the next sweep: they are met to the moment."""
+    now = timezone.now()
+    with connections["sweep"].cursor() as cursor:
+        cursor.execute(
+            f'SELECT tenant_id, id, due_at FROM "{table}" WHERE due_at <= %s ORDER BY due_at LIMIT %s',  # noqa: S608 trusted name
+            [now + timedelta(seconds=within_seconds), limit],
+        )
+        return [(tenant_id, row_id, max((due_at - now).total_seconds(), 0.0)) for tenant_id, row_id, due_at in cursor.fetchall()]
+
+
 def queue_depth(queue: str) -> int:
     """Messages that wait in a queue; 0 when it is not there yet or the broker does not answer."""
     try:
@@ -89,12 +100,14 @@ def queue_depth(queue: str) -> int:
         return 0
 
 
-def task_send(task: Task, *, countdown: float | None = None, expires: float | None = None, **kwargs: Any) -> None:
+def task_send(
+    task: Task, *, countdown: float | None = None, expires: float | None = None, queue: str | None = None, **kwargs: Any
+) -> None:
     """Send without waiting for a broker that is down: the row stays due, so a lost message costs one sweep.
 
     What a sweep sends `expires`: behind a backlog the next sweep's message does as well, and the old one is dropped unread.
     """
     try:
-        task.apply_async(kwargs=kwargs, countdown=countdown, expires=expires, retry=False)
+        task.apply_async(kwargs=kwargs, countdown=countdown, expires=expires, retry=False, **({"queue": queue} if queue else {}))
     except Exception as error:  # whatever a transport raises; the sweep comes back to the row
         log.warning("broker not reached for %s: %s", task.name, type(error).__name__)

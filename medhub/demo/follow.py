@@ -87,7 +87,7 @@ def study_follow(console: Console, *, tenant_id: int, hospital: DemoHospital, pa
                 if study and _is_over(study, hops):
                     return study, Report.objects.filter(study=study).order_by("-version").first()
             time.sleep(LOOK_SECONDS)
-    missing = next((LABELS[hop.key] for hop in hops if hop.at is None), "the first row")
+    missing = next((hop.label for hop in hops if hop.at is None and hop.key != "delivered"), "the first row")
     raise DemoFailed(f"no report after {FOLLOW_SECONDS} s; still waiting for: {missing}")
 
 
@@ -96,7 +96,7 @@ def _is_over(study: Study, hops: list[Hop]) -> bool:
         return False
     jobs = list(Job.objects.filter(study=study, study_version=study.version))
     if not jobs:
-        return Decision.objects.filter(study=study, study_version=study.version, rule=None).exists()
+        return Decision.objects.filter(study=study, study_version=study.version, matched=0).exists()
     if any(job.due_at is not None for job in jobs):
         return False
     waited_for = {job.id for job in jobs if job.state in ENDED}

@@ -13,6 +13,7 @@ from medhub.stack import Ports
 from tenants import selectors, services
 from tenants.models import Role, Tenant
 
+PEOPLE = [role for role in Role.values if role != Role.PERFORMER]  # performers are machines
 PASSWORD = "demo-password-1"  # noqa: S105 printed on the screen: these hospitals hold a phantom
 QUIET_SECONDS = 2
 
@@ -36,7 +37,7 @@ def hospital_seed(hospital: DemoHospital) -> Tenant:
         slug=hospital.slug, name=hospital.name, time_zone=hospital.time_zone, quiet_seconds=QUIET_SECONDS
     )
     services.called_ae_set(tenant=tenant, ae_title=hospital.called_ae)
-    for role in Role.values:
+    for role in PEOPLE:
         services.member_create(
             tenant=tenant, email=f"{role}@{hospital.slug}.example", password=PASSWORD, role=role, name=role.title()
         )
@@ -50,12 +51,18 @@ def hospital_seed(hospital: DemoHospital) -> Tenant:
     return tenant
 
 
-def token_of(tenant: Tenant, before: str) -> str:
+def token_of(tenant: Tenant, before: str, *, role: str) -> str:
     """The key that demo.json named last time while it still works, else a new one."""
     holder = selectors.token_holder(text=before) if before else None
     if holder is not None and holder.tenant_id == tenant.id:
         return before
-    return services.token_create(tenant=tenant, name="demo", role="integrator")
+    return services.token_create(tenant=tenant, name="demo", role=role)
+
+
+def tokens_of(tenant: Tenant, before: dict[str, Any]) -> dict[str, str]:
+    """`token` is for systems (DICOMweb, FHIR), `admin_token` for what the pages configure (/api/v1)."""
+    roles = {"token": "integrator", "admin_token": "admin"}
+    return {name: token_of(tenant, before.get(name, ""), role=role) for name, role in roles.items()}
 
 
 def facts_before(path: Path) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def facts_before(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def hospital_facts(hospital: DemoHospital, *, token: str, ports: Ports) -> dict[str, Any]:
+def hospital_facts(hospital: DemoHospital, *, tokens: dict[str, str], ports: Ports) -> dict[str, Any]:
     """One hospital's block of .medhub/demo.json."""
     base = f"http://localhost:{ports.http}/t/{hospital.slug}"
     return {
@@ -78,6 +85,6 @@ def hospital_facts(hospital: DemoHospital, *, token: str, ports: Ports) -> dict[
             "host": "127.0.0.1", "port": ports.dimse, "called_ae": hospital.called_ae,
             "calling_ae": hospital.calling_ae,
         },
-        "token": token,
-        "users": [{"email": f"{role}@{hospital.slug}.example", "password": PASSWORD, "role": role} for role in Role.values],
+        **tokens,
+        "users": [{"email": f"{role}@{hospital.slug}.example", "password": PASSWORD, "role": role} for role in PEOPLE],
     }  # fmt: skip

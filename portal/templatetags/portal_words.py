@@ -8,9 +8,10 @@ from django import template
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ai.contract import AlgorithmCard, platforms
+from ai.cards import AlgorithmCard
+from ai.contract import platforms
 from ai.models import Report
-from ai.reports import finding_words, number_words
+from ai.reports import finding_words, number_words, statement_words
 from portal import words
 from portal.timeline import Hop
 from tenants.models import Membership
@@ -31,6 +32,7 @@ register.filter("date_words", words.date_words)
 register.filter("hop_words", words.hop_words)
 register.filter("number_words", number_words)
 register.filter("finding_words", finding_words)
+register.filter("statement_words", statement_words)
 
 
 @register.filter

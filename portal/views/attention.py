@@ -5,13 +5,15 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from ai.dispatch import job_resend
+from ai.delivery.selectors import deliveries_stuck
+from ai.jobs import job_resend
 from ai.selectors import jobs_stuck
 from imaging.commitment.rows import ITEM_KIND, commitment_resend
 from imaging.selectors import commitment_get, commitments_dead, work_items_open
 from imaging.uploads import uploads_retry, uploads_stuck
 from journal.audit import audit_record
 from journal.outbox import dead_letters, delivery_resend
+from portal.deliveries import delivery_row
 from portal.words import StateWords
 from tenants.doors import HospitalRequest, hospital_page
 
@@ -22,7 +24,7 @@ def attention(request: HospitalRequest) -> HttpResponse:
     context = {
         "letters": dead_letters(), "jobs": jobs, "commitments": commitments_dead(),
         "items": [item for item in work_items_open() if item.kind != ITEM_KIND],  # those are the commitments
-        "uploads": uploads_stuck(),
+        "uploads": uploads_stuck(), "deliveries": [delivery_row(one) for one in deliveries_stuck()],
     }  # fmt: skip
     return render(request, "portal/attention.html", context)
 
@@ -40,7 +42,7 @@ def letter_resend(request: HospitalRequest, delivery_id: int) -> HttpResponse:
 
 
 @require_POST
-@hospital_page("delivery.manage")
+@hospital_page("ai.write")
 def job_again(request: HospitalRequest, job_id: int) -> HttpResponse:
     job_resend(job_id=job_id)
     audit_record(actor=request.actor, action="job.resend", object_type="Job", object_id=str(job_id))

@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from ai.selectors import rules
+from ai.routing.sets import ruleset_active
 from imaging.selectors import associations_recent, nodes
 from portal.words import StateWords
 from tenants.doors import HospitalRequest, hospital_page
@@ -27,7 +27,7 @@ def hospital(request: HospitalRequest) -> HttpResponse:
         context |= {
             "called": called_aes(tenant_id=request.tenant.id), "port": settings.MEDHUB_DIMSE_PORT,
             "secure_port": settings.MEDHUB_DIMSE_TLS_PORT, "host": request.get_host().split(":")[0],
-            "fhir": f"{base}/fhir/r4", "dicomweb": f"{base}/dicomweb", "nodes": nodes(), "rules": rules(),
+            "fhir": f"{base}/fhir/r4", "dicomweb": f"{base}/dicomweb", "nodes": nodes(), "ruleset": ruleset_active(),
             "associations": [
                 (row, StateWords(OUTCOMES.get(row.outcome, "note"), row.outcome, row.reason))
                 for row in associations_recent(limit=20)

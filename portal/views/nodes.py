@@ -18,9 +18,18 @@ from imaging.selectors import node_get, nodes, studies_held, transfers_page
 from imaging.transfers.rows import Pace, TransferError, transfer_create
 from journal.audit import audit_record
 from journal.wall.scope import tenant_scope
-from portal.forms import SERVICE_WORDS, MigrationForm, NodeForm, SearchForm, node_initial
+from portal.forms import (
+    AUTH_WORDS,
+    RESULTS_BY_WORDS,
+    RESULTS_WORDS,
+    SERVICE_WORDS,
+    MigrationForm,
+    NodeForm,
+    SearchForm,
+    node_initial,
+)
 from portal.transfers import transfer_row, transfers_mark
-from portal.words import StateWords
+from portal.words import StateWords, hop_words
 from tenants.doors import HospitalRequest, hospital_page
 
 SHOWN = 20
@@ -33,6 +42,8 @@ class NodeRow:
     node: Node
     state: StateWords
     services: str
+    results: str
+    web_auth: str
 
 
 @dataclass(frozen=True)
@@ -57,16 +68,19 @@ def node_or_404(node_id: int) -> Node:
 
 def _row(node: Node) -> NodeRow:
     services = ", ".join(str(SERVICE_WORDS[name]) for name in SERVICE_WORDS if name in services_of(node))
-    return NodeRow(node, _check_words(node), services)
+    results = str(RESULTS_WORDS.get(node.results_as, node.results_as))
+    by = str(RESULTS_BY_WORDS.get(node.results_by, node.results_by))
+    return NodeRow(node, _check_words(node), services, f"{results}, {by}", str(AUTH_WORDS.get(node.web_auth, node.web_auth)))
 
 
 def _check_words(node: Node) -> StateWords:
     hops = node.last_check or []
     if not hops:
-        return StateWords("off", _("not checked yet") if node.host else _("is not called"))
-    if hops[-1]["is_ok"]:
+        return StateWords("off", _("not checked yet") if node.host or node.web_url else _("is not called"))
+    failed = next((hop for hop in hops if not hop["is_ok"]), None)
+    if failed is None:
         return StateWords("ok", _("answers"))
-    return StateWords("bad", _("does not answer"), f"{hops[-1]['hop']}: {hops[-1]['words']}")
+    return StateWords("bad", _("does not answer"), f"{hop_words(failed['hop'])}: {failed['words']}")
 
 
 @hospital_page("transfer.manage")
@@ -77,7 +91,7 @@ def nodes_page(request: HospitalRequest) -> HttpResponse:
 
 @hospital_page("node.manage")
 def node_new(request: HospitalRequest) -> HttpResponse:
-    form = NodeForm(request.POST or None, initial={"services": ["store"]})
+    form = NodeForm(request.POST or None, initial={"services": ["store"], "results_by": "dimse", "web_auth": "none"})
     if request.method == "POST" and form.is_valid():
         try:
             node = node_create(actor=request.actor, **form.facts())

@@ -7,12 +7,15 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from ai.selectors import ai_states, decisions_of, reports_of
+from ai.delivery.selectors import deliveries_of
+from ai.selectors import ai_states, decision_of, reports_of
 from imaging.completion import study_complete
 from imaging.models import Series, Study
 from imaging.rendering import RenderError, slice_render
 from imaging.selectors import SliceFacts, destinations, series_of, slices_of, study_by_uuid
 from journal.audit import audit_record
+from portal.aiwords import reader_of
+from portal.deliveries import delivery_row
 from portal.timeline import study_timeline
 from portal.words import ai_words
 from tenants.doors import HospitalRequest, hospital_page
@@ -32,10 +35,13 @@ def study(request: HospitalRequest, uuid: UUID) -> HttpResponse:
     series = series_of(study_id=found.id)
     shown = _shown(series, request.GET.get("series", ""))
     count = _pictures(slices_of(series_id=shown.id)) if shown else 0
+    reports = reports_of(study_id=found.id, reader=reader_of(request))
+    deliveries = deliveries_of(report_uuids=[report.uuid for report in reports])
     context = {
         "study": found, "series": series, "shown": shown, "count": count, "middle": count // 2 + 1,
-        "state": ai_words(ai_states(studies=[found])[found.id]), "reports": reports_of(study_id=found.id),
-        "decisions": [decision for decision in decisions_of(study=found) if not decision.is_match and decision.rule],
+        "state": ai_words(ai_states(studies=[found])[found.id]), 
+        "reports": [(report, [delivery_row(one) for one in deliveries[report.uuid]]) for report in reports],
+        "refusals": [one for one in decision.outcomes if not one["is_match"]] if (decision := decision_of(study=found)) else [],
         "hops": study_timeline(study=found), "destinations": destinations(), "slice_words": _("Image {n} of %(count)s") % {"count": count},
     }  # fmt: skip
     return render(request, "portal/study.html", context)

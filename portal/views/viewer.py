@@ -63,7 +63,7 @@ def _config(slug: str) -> dict[str, object]:
     source = {
         "friendlyName": "MedHub", "name": "medhub", "qidoRoot": doors, "wadoRoot": doors, "wadoUriRoot": f"{doors}/wado",
         "qidoSupportsIncludeField": True, "supportsReject": False, "supportsFuzzyMatching": True, "supportsWildcard": True,
-        "supportsStow": False, "imageRendering": "wadors", "thumbnailRendering": "wadors", "enableStudyLazyLoad": True,
+        "supportsStow": False, "imageRendering": "wadors", "thumbnailRendering": "thumbnail", "enableStudyLazyLoad": True,
         "dicomUploadEnabled": False, "singlepart": "pdf,video", "omitQuotationForMultipartRequest": True,
         "bulkDataURI": {"enabled": True},
     }  # fmt: skip

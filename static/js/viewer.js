@@ -24,3 +24,15 @@ if (window.innerWidth < 700) {
   const closed = { routes: { 0: { layoutInstance: { props: { leftPanelClosed: { $set: true } } } } } };
   window.config.modesConfiguration = { "@ohif/mode-longitudinal": closed };
 }
+
+// Cornerstone makes seven WebGL contexts before it draws the first image. Where there are few cores to draw with, that is half a
+// second for contexts that wait for each other; a viewer of one study does well with these. Runs after cornerstone's own start.
+const contexts = Math.max(1, Math.min(4, Math.floor((navigator.hardwareConcurrency || 4) / 4)));
+window.config.extensions.push({
+  id: "medhub.contexts",
+  preRegistration() {
+    const { getConfiguration, setConfiguration } = window.cornerstone;
+    const found = getConfiguration();
+    setConfiguration({ ...found, rendering: { ...found.rendering, webGlContextCount: contexts } });
+  },
+});

@@ -2,15 +2,19 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.db import connections
+from django.utils import timezone
 
-from ai import dispatch
-from ai.models import Decision, Job, Report, Result
-from ai.services import ConnectionRefused, connection_create, rule_set
+from ai import dispatch, jobs
+from ai.connections import ConnectionRefused
+from ai.models import Connection, Decision, Job, Report, Result
+from ai.services import connection_create, rule_set
 from billing.entitlements import entitlement_set
 from imaging.models import Study
 from tests import house
@@ -59,6 +63,7 @@ class VendorHandler(BaseHTTPRequestHandler):
             self._reply(415, {})
         else:
             self.server.posts.append(self.headers["Idempotency-Key"])
+            time.sleep(self.server.seconds)
             self._reply(202, {"job_id": f"r-{self.headers['Idempotency-Key']}", "status": "queued"})
 
     def do_GET(self) -> None:  # noqa: N802 the library's name
@@ -68,7 +73,7 @@ class VendorHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def vendor(settings) -> Iterator[Vendor]:
     server = Vendor(("127.0.0.1", 0), VendorHandler)
-    server.posts, server.key = [], "k"
+    server.posts, server.key, server.seconds = [], "k", 0.0
     threading.Thread(target=server.serve_forever, daemon=True).start()
     settings.QUANTIFY_URL = f"http://127.0.0.1:{server.server_port}"
     settings.QUANTIFY_KEY = "k"
@@ -140,9 +145,32 @@ def test_a_job_is_sent_asked_for_and_reported(routed, vendor) -> None:
     assert vendor.posts == [str(job_of(routed).uuid)]
 
 
+def test_a_step_that_lasts_longer_than_its_lease_is_not_begun_again(routed, vendor, settings) -> None:
+    """"a state machine ...; per-target queue": sending a large series may take minutes; its worker keeps the lease as long as it lives."""
+    settings.MEDHUB_LEASE_SECONDS, vendor.seconds = 0.8, 3.0
+    job_id, others = job_of(routed).id, []
+
+    def another_worker() -> None:
+        end = time.monotonic() + 2.4
+        while time.monotonic() < end:
+            time.sleep(0.2)
+            others.append(dispatch.job_run(tenant_id=routed.tenant.id, job_id=job_id))
+        connections.close_all()
+
+    thread = threading.Thread(target=another_worker)
+    with routed.scope():
+        Job.objects.filter(id=job_id).update(due_at=timezone.now())
+    thread.start()
+    dispatch.job_run(tenant_id=routed.tenant.id, job_id=job_id)
+    thread.join()
+    assert len(vendor.posts) == 1
+    assert len(others) > 5
+    assert job_of(routed).state == "sent"
+
+
 def test_a_replayed_event_makes_no_second_job(routed) -> None:
     """A job is unique per study, version, connection and algorithm."""
-    from ai.routing import study_route
+    from ai.routing.live import study_route
     from journal.models import OutboxEvent
     from journal.types import Event
 
@@ -199,12 +227,15 @@ def test_a_vendor_that_is_down_is_tried_again_and_then_shown(routed, vendor) -> 
     first = step(routed)
     assert (first.state, first.reason) == ("queued", "the platform answered 500")
     assert first.due_at is not None
-    for _ in range(dispatch.MAX_ATTEMPTS):
+    for _ in range(jobs.MAX_ATTEMPTS):
+        with routed.scope():
+            Connection.objects.filter(broken_until__isnull=False).update(broken_until="2026-01-01T00:00:00Z")  # the pause is over
         job = step(routed)
     assert (job.state, job.due_at) == ("failed", None)
     vendor.status = 200
     with routed.scope():
-        dispatch.job_resend(job_id=job.id)
+        Connection.objects.update(broken_until=None)
+        jobs.job_resend(job_id=job.id)
     assert step(routed).state == "sent"
 
 
@@ -242,7 +273,7 @@ def test_without_a_rule_the_study_says_so(mercy) -> None:
     house.deliver(mercy)
     with mercy.scope():
         assert Job.objects.count() == 0
-        assert Decision.objects.get().reason == "no rule is active"
+        assert Decision.objects.get().summary == "no rule is active"
 
 
 def test_a_late_image_reruns_and_makes_the_next_version_of_the_report(routed, vendor) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
-from ai.models import Connection, Job, Report, Result
+from ai.contract import platforms
+from ai.findings import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
+from ai.models import Connection, Exchange, Job, Report, ReportDelivery, Result
 from ai.services import connection_create
 from imaging.models import CommitmentRequest, Node, QueryTag, Study, Transfer, WorkItem
 from imaging.nodes import node_add
@@ -79,6 +80,44 @@ def report_make(hospital: Hospital, study: Study, reason: str = "") -> Report:
             study=study, result=result, connection=job.connection, algorithm=ALGORITHM, conclusion="-", content=asdict(content),
             issued_at=now + timedelta(seconds=3.2),
         )  # fmt: skip
+
+
+def deliveries_make(hospital: Hospital, report: Report) -> None:
+    """Where a report went: filed, taken, on its way for the third time, given up."""
+    with hospital.scope():
+        now = timezone.now()
+        for target, name, facts in (
+            ("", "our archive", {"kind": "archive", "state": "sent", "words": "2 objects taken", "ended_at": now}),
+            ("1", "PACS", {"state": "sent", "words": "2 objects taken", "ended_at": now}),
+            ("2", "WORKSTATION_07", {"attempts": 3, "words": "no connection: Connection refused", "due_at": now + timedelta(days=1)}),
+            ("3", "OLDARCHIVE", {"state": "failed", "attempts": 12, "words": "the node answered with status A700", "ended_at": now}),
+        ):  # fmt: skip
+            plain = {"kind": "pacs_dimse", "attempts": 1, "created_at": now}
+            ReportDelivery.objects.create(report=report, target=target, target_name=name, **{**plain, **facts})
+
+
+def job_kept_back(hospital: Hospital) -> Job:
+    """The quarantined job of the clinic, with what was said and what came; and a connection of each state."""
+    now = timezone.now()
+    with hospital.scope():
+        job = Job.objects.filter(state=Job.State.QUARANTINED).get()
+        Job.objects.filter(id=job.id).update(input_sha256="5bc79a06f809" + "0" * 52, sent_at=now, ended_at=now, trace_id="0" * 32)
+        for kind, is_good, words in (
+            ("send", False, "the platform answered 503"), ("send", True, "312 objects"), ("hook", True, "a signed answer came"),
+        ):  # fmt: skip
+            Exchange.objects.create(job=job, kind=kind, is_good=is_good, words=words, milliseconds=41, at=now)
+        Result.objects.create(
+            job=job, payload={"study_uid": "2.25." + "9" * 38, "findings": [{"code": "59282003", "value": True}]}, is_analysable=False,
+            received_at=now, files=[{"name": "0000.dcm", "size": 81234, "sha256": "cd" * 32}],
+        )  # fmt: skip
+        for platform, facts in (
+            ("sharedmind", {"is_test": True, "settings": {"contract": "C-1", "way": "ups", "answer": "pushed", "auth": "none"}}),
+            ("aidoc", {"checked_at": now, "is_check_good": False, "check_words": "the platform refused our key"}),
+            ("viz-ai", {"checked_at": now, "is_check_good": True, "check_words": "the vendor's DICOMweb answered"}),
+            ("idx-dr", {"is_enabled": False}), ("arterys", {"broken_until": now + timedelta(hours=1), "failures": 9}),
+        ):  # fmt: skip
+            Connection.objects.create(platform=platform, name=platforms()[platform].card.name, created_at=now, **facts)
+    return job
 
 
 def nodes_make(hospital: Hospital) -> Node:

@@ -31,11 +31,18 @@ PAGES = {
     "home": ("admin", "/"),
     "worklist": ("radiologist", "/t/{slug}/worklist"),
     "older": ("radiologist", "/t/{slug}/worklist?before=1.0.1"),
+    "report": ("radiologist", "/t/{slug}/reports/{report}"),
     "study": ("radiologist", "/t/{slug}/studies/{study}"),
     "receiving": ("radiologist", "/t/{slug}/studies/{receiving}"),
     "hospital": ("admin", "/t/{slug}/"),
     "attention": ("admin", "/t/{slug}/attention"),
     "workitem": ("admin", "/t/{slug}/attention/items/{item}"),
+    "platforms": ("admin", "/t/{slug}/platforms"),
+    "platform": ("admin", "/t/{slug}/platforms/sharedmind"),
+    "platform-cleared": ("radiologist", "/t/{slug}/platforms/aidoc"),
+    "platform-in-house": ("admin", "/t/{slug}/platforms/medhub-quantify"),
+    "jobs": ("radiologist", "/t/{slug}/jobs"),
+    "job": ("admin", "/t/{slug}/jobs/{job}"),
     "nodes": ("admin", "/t/{slug}/nodes"),
     "node": ("admin", "/t/{slug}/nodes/{node}"),
     "certificates": ("admin", "/t/{slug}/certificates"),
@@ -58,7 +65,8 @@ def places(clinic: Hospital) -> dict[str, str]:
     Membership.objects.create(tenant=hospital_make("olaf").tenant, user=clinic.member("admin"), role="radiologist")
     receiving = scenes.study_take(clinic, SpecificCharacterSet="ISO_IR 192", PatientName=LONG, PatientID="LONG")
     study = scenes.study_take(clinic, PatientID="P2")
-    scenes.report_make(clinic, study)
+    report = scenes.report_make(clinic, study)
+    scenes.deliveries_make(clinic, report)
     scenes.report_make(clinic, scenes.study_take(clinic, PatientID="P3"), reason="slices 6.0 mm apart, at most 2.5")
     for state in Job.State.values:
         scenes.job_make(clinic, scenes.study_take(clinic, count=1, PatientID=state), state, "said in words, and at some length " * 3)
@@ -79,7 +87,11 @@ def places(clinic: Hospital) -> dict[str, str]:
         tls_scenes.certificates_make(node)
         scenes.query_tags_make()
     scenes.doubts_make(clinic, study)
-    return {"item": str(item.id), "node": str(node.id), "slug": clinic.slug, "study": str(study.uuid), "receiving": str(receiving.uuid)}
+    job = scenes.job_kept_back(clinic)
+    return {
+        "job": str(job.uuid), "item": str(item.id), "node": str(node.id), "slug": clinic.slug, "study": str(study.uuid),
+        "receiving": str(receiving.uuid), "report": str(report.uuid),
+    }  # fmt: skip
 
 
 def open_place(visitor: Visitor, places: dict[str, str], cookies_of: Callable[[str], list[Any]], name: str) -> Page:
@@ -123,7 +135,11 @@ REACHABLE = """() => [...document.querySelectorAll("*")].map((element, order) =>
 
 
 @pytest.mark.parametrize(
-    "name", ["login", "worklist", "study", "hospital", "attention", "workitem", "nodes", "node", "node-new", "query-tags"],
+    "name",
+    [
+        "login", "worklist", "study", "hospital", "attention", "workitem", "nodes", "node", "node-new", "query-tags", "platforms",
+        "platform", "jobs", "job",
+    ],
 )  # fmt: skip
 def test_tab_reaches_everything_in_order_and_is_seen(visitor: Visitor, places, cookies_of, name: str) -> None:
     """"keyboard"; "focus ring 2 px visible in both": one walk from the first to the last control, each with its ring, no trap."""

@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from ai.contract import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
+from ai.findings import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
 from ai.models import Connection, Job, Report, Result
 from imaging.models import Instance, Patient, Series, Study
 from journal.types import Event

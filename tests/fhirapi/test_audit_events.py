@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from fhirapi.audit_events import audit_events_project
+from fhirapi.audit_events import audit_events_project, form_check
 from fhirapi.projections import imaging_study_project
+from fhirapi.resources.audit_event import AuditRow, to_fhir
+from fhirapi.validation import InvalidResourceError
 from journal.audit import Actor, audit_record, audit_seal
 from journal.models import AuditSeal
 from tenants.services import token_create
@@ -122,3 +125,21 @@ def test_only_for_who_may_read_the_trail(mercy: Hospital, olaf: Hospital) -> Non
     assert Auditor(mercy, "admin").get("AuditEvent").status_code == 403
     assert writer.put(f"AuditEvent/{fhir_id}", {}).status_code == 405
     assert writer.post("AuditEvent/$validate", {"resourceType": "AuditEvent"}).status_code == 200, "that looks at nothing of ours"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("id", "x" * 65), ("id", "a b"), ("recorded", "yesterday"), ("outcome", "9"), ("action", "X"), ("extra", "1"), ("recorded", 7)],
+)
+def test_a_form_that_was_checked_lets_nothing_else_through(mercy: Hospital, place: str, value: Any) -> None:
+    """ "R4B models check whatever we emit": once for each form of event, and every other form is another one."""
+    with mercy.scope():
+        row = AuditRow(
+            id=7, actor="token:1", action="fhir.read", object_type="Patient", object_id="p1", recorded_at=timezone.now(),
+            address="10.0.0.1", detail={},
+        )  # fmt: skip
+        good = to_fhir(row=row)
+        form_check(resource=good)
+        form_check(resource={**good, "id": "8"})
+        with pytest.raises(InvalidResourceError):
+            form_check(resource={**good, place: value})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ai.contract import Note
+from ai.findings import Note
 from fhirapi.definitions.accessors import ACCESSORS
 from fhirapi.projections import diagnostic_report_project, imaging_study_project
 from fhirapi.xmlformat import xml_write
@@ -73,7 +73,8 @@ def walked(hospital: Hospital, fhir: Fhir) -> list[dict[str, Any]]:
 OPEN = {
     "ImagingStudy.identifier.type", "ImagingStudy.modality", "ImagingStudy.series.modality", "ImagingStudy.series.bodySite",
     "ImagingStudy.series.instance.sopClass", "Observation.code", "Observation.component.code", "Observation.bodySite",
-    "Observation.dataAbsentReason", "Task.code", "Endpoint.payloadType", "Endpoint.payloadMimeType", "AuditEvent.subtype",
+    "Observation.dataAbsentReason", "Task.code", "Endpoint.payloadType", "Endpoint.payloadMimeType",
+    "DiagnosticReport.presentedForm.contentType", "AuditEvent.subtype",
     "DiagnosticReport.code", "DiagnosticReport.category",
     *(f"{rtype}.meta.security" for rtype in ("Device", "DiagnosticReport", "Observation", "Provenance")),
 }  # fmt: skip

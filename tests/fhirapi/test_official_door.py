@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-import pytest
-
 from fhirapi.interactions import is_writable
 from fhirapi.registry import TYPES
 from fhirapi.store import resources_put
@@ -17,8 +15,6 @@ from tests.conftest import Hospital
 from tests.fhirapi.official import official_examples
 from tests.fhirapi.test_audit_events import Auditor
 from tests.fhirapi.writing import FHIR_JSON, Writer, entry
-
-pytestmark = pytest.mark.database
 
 
 def told(text: str) -> str:

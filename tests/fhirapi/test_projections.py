@@ -12,7 +12,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils.module_loading import import_string
 
-from ai.contract import Note
+from ai.findings import Note
 from ai.models import Report
 from fhirapi import projections
 from fhirapi.interactions import GUARDED
@@ -43,7 +43,7 @@ def test_the_map_names_these_subscribers() -> None:
     """medhub/flow.py wires by dotted path: the paths lead here."""
     for name in ("study.completed", "study.changed", "derived.received"):
         assert "fhirapi.projections.imaging_study_project" in FLOW[name]
-    assert FLOW["report.issued"] == ("fhirapi.projections.diagnostic_report_project",)
+    assert FLOW["report.issued"][0] == "fhirapi.projections.diagnostic_report_project"
     for paths in FLOW.values():
         for path in paths:
             if path.startswith("fhirapi."):

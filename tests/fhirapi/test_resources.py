@@ -17,13 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fhirapi
-from ai.contract import Algorithm, Note
+from ai.findings import Algorithm, Coding, Finding, Note, Wording
+from ai.reading.fhir import bundle_read
 from fhirapi.projections import report_resources
 from fhirapi.registry import TYPES
 from fhirapi.resources import imaging_study, patient
 from fhirapi.resources.parts import number
 from fhirapi.sources import HospitalRow, PatientRow, ReportRow, SeriesRow, StudyRow, report_content
 from fhirapi.validation import resource_check
+from tests.ai.encoding.cases import content_of, sources_make
 from tests.fhirapi.conftest import LUNG, TEST_DOUBLE, content_make, measurement, uid_new
 
 SCHEMA = Path(fhirapi.__file__).with_name("fhir-r4.schema.json")
@@ -374,6 +376,85 @@ class TestReport:
         """`content` is dataclasses.asdict of a ReportContent, through JSON."""
         content = report(not_analysable=Note(code="a", text="b")).content
         assert report_content(json.loads(json.dumps(asdict(content)))) == content
+
+
+    def test_content_with_everything_is_read_back(self) -> None:
+        sources = sources_make()
+        content = content_of(sources, is_flagged=True, wording=Wording(text="t", model="m"))
+        assert report_content(json.loads(json.dumps(asdict(content)))) == content
+
+    def test_content_of_an_older_version(self) -> None:
+        """What it did not know is empty."""
+        kept = asdict(report().content)
+        for name in ("findings", "regions", "documents", "is_flagged", "wording"):
+            del kept[name]
+        for one in kept["measurements"]:
+            for name in ("laterality", "images", "outlines", "tracking_uid"):
+                del one[name]
+        assert report_content(json.loads(json.dumps(kept))).findings == ()
+
+
+class TestFindings:
+    """ "results out as FHIR (the shape agreed for the FHIR server)": what a platform said without a number."""
+
+    def observations(self, **values: Any) -> list[dict[str, Any]]:
+        sources = sources_make()
+        row = report()
+        content = content_of(sources, study_uid=row.study.study_uid, **values)
+        return built(replace(row, content=content))["Observation"]
+
+    def test_a_coded_one(self) -> None:
+        found = self.observations(measurements=())
+        first = found[0]
+        assert first["code"]["text"] == "Pneumothorax"
+        assert first["valueCodeableConcept"]["coding"][0]["code"] == "52101004"
+        assert first["bodySite"]["coding"][0]["code"] == "39607008"
+        assert "In the platform's words: Suspected pneumothorax" in [note["text"] for note in first["note"]]
+        parts = {part["code"]["text"]: part for part in first["component"]}
+        assert parts["Certainty of Finding"]["valueQuantity"]["value"] == 87.5
+        assert parts["Laterality"]["valueCodeableConcept"]["text"] == "Left"
+        assert len([part for part in first["component"] if part["code"]["text"] == "SOP Instance UID"]) == 1
+        assert first["status"] == "preliminary"
+
+    def test_words_are_words(self) -> None:
+        assert self.observations(measurements=())[-1]["valueString"] == "Wörter, 言葉"
+
+    def test_one_without_a_value_says_so(self) -> None:
+        bare = Finding(code=Coding(system="http://snomed.info/sct", code="27925004", display="Nodule"), value=None, probability=0.5)
+        (found,) = self.observations(measurements=(), findings=(bare,))
+        assert found["dataAbsentReason"]["coding"][0]["code"] == "unknown"
+        assert not [name for name in found if name.startswith("value")]
+
+    def test_numbers_keep_their_ids_beside_findings(self) -> None:
+        """A finding more changes nothing about the measurements that the EHR knows."""
+        row = report()
+        alone = [one["id"] for one in built(row)["Observation"]]
+        (finding, *_) = content_of(sources_make()).findings
+        beside = [one["id"] for one in built(replace(row, content=replace(row.content, findings=(finding,))))["Observation"]]
+        assert beside[: len(alone)] == alone
+        assert len(beside) == len(alone) + 1
+
+    def test_a_flag_says_nothing_more(self) -> None:
+        (found,) = self.observations(measurements=(), findings=(), is_flagged=True)
+        assert (found["code"]["coding"][0]["code"], found["valueBoolean"]) == ("flagged", True)
+
+    def test_our_reader_reads_them_back(self) -> None:
+        row = report()
+        content = content_of(sources_make(), study_uid=row.study.study_uid, is_flagged=True, notes=())
+        resources = report_resources(report=replace(row, content=content), hospital=HOSPITAL)
+        bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one} for one in resources]}
+        answer = bundle_read(bundle, algorithm=content.algorithm)
+        assert answer.is_flagged
+        read = [(one.code, one.value, one.probability, one.body_site, one.laterality) for one in answer.findings]
+        assert read == [(one.code, one.value, one.probability, one.body_site, one.laterality) for one in content.findings]
+        assert [m.laterality for m in answer.measurements] == [m.laterality for m in content.measurements]
+
+    def test_the_narrative_shows_them(self) -> None:
+        row = report()
+        content = content_of(sources_make(), study_uid=row.study.study_uid)
+        (main,) = built(replace(row, content=content))["DiagnosticReport"]
+        text = "|".join(ElementTree.fromstring(main["text"]["div"]).itertext())  # noqa: S314 our own output
+        assert "Pneumothorax (Lung structure)|Present|87.5 %" in text
 
 
 @pytest.mark.parametrize(

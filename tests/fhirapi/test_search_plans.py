@@ -26,7 +26,7 @@ HOT = {
     "Observation?subject=p7": "hv = ANY",
     "Observation?performer=org": "hv = ANY",
     "Observation?date=2026-01-07": "lo >= '2026-01-07",
-    "Observation?date=ge2026-01-27": "hi > '2026-01-28",
+    "Observation?date=ge2026-01-27": "sort_date > '2026-01-23",  # the list of the type, bounded
     "Observation?value-quantity=gt95||kg": "lo > '95'",
     "Observation?value-quantity=60": "lo >= '59.5'",
     "Patient?name=fam7": "norm >= 'fam7'",

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ai import dispatch
+from ai import dispatch, jobs
 from ai.models import Job
 from fhirapi.store import resource_read
 from journal.models import Delivery, OutboxEvent
@@ -54,10 +54,10 @@ def test_kept_by_the_gate(routed: Any, vendor: Any) -> None:  # noqa: F811
 
 def test_given_up_and_sent_again(routed: Any) -> None:  # noqa: F811
     with routed.scope():
-        dispatch.job_fail(job_id=job_of(routed).id, reason="no answer within an hour", is_permanent=True)
+        jobs.job_fail(job_id=job_of(routed).id, reason="no answer within an hour", is_permanent=True)
     assert told(routed)["status"] == "failed"
     with routed.scope():
-        dispatch.job_resend(job_id=Job.objects.get().id)
+        jobs.job_resend(job_id=Job.objects.get().id)
     found = told(routed)
     assert found["status"] == "requested"
     assert "statusReason" not in found

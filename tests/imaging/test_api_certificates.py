@@ -16,8 +16,6 @@ from tenants.services import token_create
 from tests.conftest import PASSWORD
 from tests.imaging.tls_peers import request_make
 
-pytestmark = pytest.mark.database
-
 
 @pytest.fixture
 def call(client) -> Any:

@@ -36,8 +36,6 @@ from tenants.models import Authority, DeviceCertificate
 from tests.conftest import PASSWORD
 from tests.imaging.tls_peers import ACTOR, request_make
 
-pytestmark = pytest.mark.database
-
 
 def key() -> Any:
     return ec.generate_private_key(ec.SECP256R1())

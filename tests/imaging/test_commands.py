@@ -17,6 +17,14 @@ def test_node_add_is_idempotent_and_moves_an_address(mercy, capsys) -> None:
         assert [(n.ae_title, n.addresses) for n in Node.objects.filter(ae_title="MR7")] == [("MR7", ["10.1.2.3"])]
 
 
+def test_node_add_says_who_gets_results(mercy) -> None:
+    """What is not given stays."""
+    for given in ({"results_as": "sr+pdf"}, {}):
+        call_command("node_add", hospital=mercy.slug, ae="PACS", **given)
+        with mercy.scope():
+            assert Node.objects.get(ae_title="PACS").results_as == "sr+pdf"
+
+
 @pytest.mark.parametrize("title", ["", "X" * 17, "A\\B", "É"])
 def test_node_add_refuses_what_is_no_ae_title(mercy, title) -> None:
     with pytest.raises(CommandError, match="AE title"):

@@ -14,8 +14,8 @@ from pynetdicom import evt
 from pynetdicom.sop_class import CTImageStorage, MRImageStorage, StorageCommitmentPushModel
 
 from imaging.commitment import run
-from imaging.commitment.door import REFERENCES_CAP, CommitmentRefused, references_read
-from imaging.commitment.rows import commitment_resend
+from imaging.commitment.references import REFERENCES_CAP, references_read
+from imaging.commitment.rows import CommitmentRefused, commitment_resend
 from imaging.dimse.contexts import COMMITMENT, COMMITMENT_INSTANCE
 from imaging.models import CommitmentRequest, Instance, Node, WorkItem
 from imaging.nodes import node_add, node_delete

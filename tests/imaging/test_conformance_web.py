@@ -4,7 +4,6 @@ import io
 import json
 from typing import Any
 
-import pytest
 from django.urls import reverse
 from pydicom import dcmread
 from pydicom.uid import MPEG4HP41, UID, EncapsulatedPDFStorage, generate_uid
@@ -28,7 +27,6 @@ from tests.imaging.test_stow_metadata import KIND, described
 from tests.imaging.test_stow_metadata import body as described_body
 from tests.imaging.test_wado import content, get, parts_of, place, sent, with_uids
 
-pytestmark = pytest.mark.database
 PARTS = ("web-resources", "web-store", "web-syntaxes", "web-targets", "web-keys", "web-statuses", "web-limits", "web-documents")
 
 

@@ -19,7 +19,6 @@ from tests.dicom_files import ct_slice, part10
 from tests.imaging.test_dimse_fuzz import SEED, mutated
 from tests.imaging.test_wado import content, get, place, sent
 
-pytestmark = pytest.mark.database
 JPEG = [f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70)]
 OTHERS = [f"1.2.840.10008.1.2.4.{n}" for n in (80, 81, 90, 91, 201)]
 

@@ -5,14 +5,17 @@ import random
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from imaging.completion import BEHIND_WAIT_SECONDS, study_complete_or_wait
 from imaging.inbox import inbox_objects, object_write
 from imaging.ingest import instance_receive, quota_forget
 from imaging.models import Instance, Patient, Study, WorkItem
 from imaging.storage import object_path
 from journal.models import OutboxEvent
+from journal.wall import ids
 from tests import house
 from tests.dicom_files import ct_slice, part10, series_of
 
@@ -188,6 +191,11 @@ def test_a_study_waits_for_an_index_worker_that_is_behind(mercy) -> None:
     house.index(mercy)
     house.store(mercy, slices[2:])  # acknowledged, waiting in the inbox
     house.force_due(mercy)
+    with mercy.scope():
+        study = Study.objects.get()
+        assert study_complete_or_wait(study_id=study.id) == BEHIND_WAIT_SECONDS
+        assert study_complete_or_wait(study_id=study.id) is None, "one asks again, whoever else came does not"
+    house.force_due(mercy)
     house.complete(mercy)
     with mercy.scope():
         study = Study.objects.get()
@@ -197,6 +205,17 @@ def test_a_study_waits_for_an_index_worker_that_is_behind(mercy) -> None:
     house.complete(mercy)
     with mercy.scope():
         assert Study.objects.get().version == 1
+
+
+def test_a_clock_that_was_set_back_makes_no_study_wait(mercy, monkeypatch) -> None:
+    """Ids, and with them the times of arrival, go on from the latest one; the quiet time does not."""
+    monkeypatch.setattr(ids._maker, "_last", ids._maker.make() // 2**22 + 60_000)
+    house.store(mercy, [ct_slice()])
+    house.index(mercy)
+    with mercy.scope():
+        study = Study.objects.get()
+    assert study.last_received_at > timezone.now() + timedelta(seconds=50)
+    assert study.due_at <= timezone.now()
 
 
 def test_completion_and_late_images_make_versions(mercy) -> None:

@@ -19,7 +19,7 @@ from tests.imaging.test_dimse_peers import SHARED, connected, need, next_pdu, re
 from tests.imaging.test_dimse_peers import associate_request as request_bytes
 from tests.imaging.test_query_peers import STUDY_GET, allow, identifier, roles, serving
 
-pytestmark = [pytest.mark.database, pytest.mark.peers]
+pytestmark = [pytest.mark.peers]
 IMPLICIT = "1.2.840.10008.1.2"
 SOP_CLASS, SOP_INSTANCE, STUDY_UID = 0x00080016, 0x00080018, 0x0020000D
 

@@ -15,7 +15,7 @@ from tests.imaging.test_manifest import FILES, SERIES, Sent, manifest
 from tests.imaging.test_stow import body, post
 from tests.imaging.test_wado import content, get, parts_of
 
-pytestmark = [pytest.mark.database, pytest.mark.peers]
+pytestmark = pytest.mark.peers
 STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 READS = [
     ("metadata", "application/dicom+json"), ("metadata", 'multipart/related; type="application/dicom+xml"'), ("rendered", "image/jpeg"),

@@ -37,7 +37,7 @@ from tests.journeys.test_faults import points
 from tests.s3 import BUCKET, SwiftServer
 from tests.servers import TEST_HOME
 
-pytestmark = [pytest.mark.database, pytest.mark.swift, pytest.mark.xdist_group("swift")]
+pytestmark = [pytest.mark.swift, pytest.mark.xdist_group("swift")]
 
 
 @pytest.fixture(scope="module")

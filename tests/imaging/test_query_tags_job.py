@@ -109,6 +109,8 @@ WORKER = (
 )
 
 
+@pytest.mark.faults
+@pytest.mark.xdist_group("faults-2")
 @pytest.mark.parametrize("point", [point for point in points() if point.startswith("reindex.")])
 def test_killed_there_the_job_goes_on(client, mercy, tmp_path, point) -> None:
     """"crash in the middle of the re-index resumes (fault)": a worker dies by SIGKILL at the point; the next one ends the work."""

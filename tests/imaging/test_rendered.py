@@ -20,7 +20,6 @@ from tests.conftest import PASSWORD
 from tests.dicom_files import ct_slice, part10, series_of, shared_file
 from tests.imaging.test_wado import ENCODINGS, content, get, parts_of, place, sent, with_uids
 
-pytestmark = pytest.mark.database
 SIDE = 16
 RAMP = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)
 

@@ -18,7 +18,7 @@ from tests.imaging.test_stow import BOUNDARY, body
 from tests.imaging.test_stow_fuzz import spoken
 from tests.web import Web, web_run
 
-pytestmark = [pytest.mark.database, pytest.mark.large]
+pytestmark = [pytest.mark.large]
 COUNT = 10_000 if "MEDHUB_LARGE_BYTES" in os.environ else 2_000
 GROWTH = 32 << 20
 UID = "1.2.826.0.1.3680043.8.498.{:032d}"

@@ -29,7 +29,7 @@ from tests.imaging.test_door import database_away
 from tests.imaging.test_query_peers import STUDY_GET, STUDY_MOVE, allow, fill, identifier
 from tests.imaging.tls_peers import ACTOR, Device, device, openssl, secure_peer, secure_serving, secure_storescp, trust_fresh
 
-pytestmark = [pytest.mark.database, pytest.mark.peers]
+pytestmark = [pytest.mark.peers]
 _config.LOG_HANDLER_LEVEL = "none"
 
 

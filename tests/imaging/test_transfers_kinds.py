@@ -25,7 +25,7 @@ from tests.imaging.test_get import kept
 from tests.imaging.test_query_peers import fill, received, serving, storescp
 from tests.orthanc import dcmqrscp_run, store
 
-pytestmark = [pytest.mark.database, pytest.mark.peers, pytest.mark.xdist_group("orthanc")]
+pytestmark = [pytest.mark.peers, pytest.mark.xdist_group("orthanc")]
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
@@ -146,7 +146,7 @@ def test_a_migrated_study_is_not_sent_to_ai(mercy, node_at, orthanc) -> None:
     assert (done.state, done.studies_done) == ("done", 1)
     house.settle(mercy)
     with mercy.scope():
-        assert [d.reason for d in Decision.objects.all()] == ["migrated from another archive"]
+        assert [d.summary for d in Decision.objects.all()] == ["migrated from another archive"]
         assert not Job.objects.exists()
 
 
@@ -260,7 +260,7 @@ def test_priors_come_when_a_study_is_complete(mercy, node_at, orthanc) -> None:
         assert set(studies) == {"20260301", "20250101", "20240101"}
         assert {s.state for s in studies.values()} == {"complete"}
         assert Transfer.objects.count() == 1, "a prior asks for no priors"
-        reasons = {d.study.study_date: d.reason for d in Decision.objects.select_related("study")}
+        reasons = {d.study.study_date: d.summary for d in Decision.objects.select_related("study")}
         assert reasons["20250101"] == reasons["20240101"] == "a prior: pulled for comparison"
         assert reasons["20260301"] == "no rule is active"
         assert Patient.objects.filter(patient_id="PRIOR1").count() == 1

@@ -21,7 +21,6 @@ from tests.dicom_files import ct_slice, part10, series_of, shared_file
 from tests.imaging.test_manifest import FILES
 from tests.imaging.test_wado import content, get, parts_of, place, sent, with_uids
 
-pytestmark = pytest.mark.database
 JSON = "application/dicom+json"
 XML = "accept=multipart/related;type=application/dicom%2Bxml"
 

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ WAIT_SECONDS = 60
 
 
 def free_ports() -> Ports:
-    probes = [socket.socket() for _ in range(4)]
+    probes = [socket.socket() for _ in range(5)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
     ports = Ports(*(probe.getsockname()[1] for probe in probes))
@@ -57,6 +58,16 @@ def broker_chosen(home: Path) -> tuple[Program | None, dict[str, str]]:
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"), "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "CELERY_BROKER_URL": f"amqp://guest:guest@127.0.0.1:{port}//",
     }  # fmt: skip
+
+
+def waited(attempt: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
+    """Ask until there is something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := attempt():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not happen in {seconds} s")
 
 
 class RunningHouse:
@@ -95,12 +106,7 @@ class RunningHouse:
             return list(Report.objects.select_related("study").order_by("id"))
 
     def wait(self, attempt: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := attempt():
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"{what} did not happen in {seconds} s; logs in {self.stack.home.root / 'log'}")
+        return waited(attempt, f"{what} (logs in {self.stack.home.root / 'log'})", seconds)
 
     def wait_report(self, hospital: Any) -> Report:
         return self.wait(lambda: self.reports(hospital), "a report")[0]
@@ -108,6 +114,34 @@ class RunningHouse:
     def studies(self, hospital: Any) -> list[Study]:
         with hospital.scope():
             return list(Study.objects.all())
+
+
+@contextmanager
+def stack_running(folder: str, *, allowed: Sequence[str] = (), **environment: str) -> Iterator[Stack]:
+    """All processes of a house, on the test run's database. `allowed`: what of this machine it may call; `environment` overrides."""
+    database = connections["default"].settings_dict
+
+    def url(role: str) -> str:
+        return f"postgresql://{role}@/{database['NAME']}?host={database['HOST']}"
+
+    ports = free_ports()
+    broker, broker_environment = broker_chosen(TEST_HOME / folder)
+    stack = Stack(
+        home=Home(TEST_HOME / folder), ports=ports, has_postgres=False, is_durable=False, broker=broker,
+        environment={
+            **broker_environment,
+            "DATABASE_URL": url("medhub_app"), "DATABASE_OWNER_URL": url("medhub_owner"),
+            "DATABASE_SWEEP_URL": url("medhub_sweep"), "MEDHUB_OBJECTS": str(settings.MEDHUB_OBJECTS),
+            "MEDHUB_LEASE_SECONDS": "2", "MEDHUB_BACKOFF_UNIT_SECONDS": "0.2",
+            "EGRESS_ALLOW": ",".join((f"127.0.0.1:{ports.quantify}", *allowed)),
+            "MEDHUB_SWEEP_SECONDS": "1", "MEDHUB_HEARTBEAT_SECONDS": "6", "MEDHUB_LOG_LEVEL": "INFO", **environment,
+        },
+    )  # fmt: skip
+    with stack:
+        stack.start_base()
+        stack.start_house()
+        stack.wait_ready()
+        yield stack
 
 
 @pytest.fixture(scope="package")
@@ -118,28 +152,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHouse]:
         [sys.executable, "-m", "sandbox.phantoms", "--out", str(phantom), "--slices", "48", "--spacing", "2.5", "--matrix", "96"],
         cwd=ROOT, check=True, capture_output=True,
     )  # fmt: skip
-    database = connections["default"].settings_dict
-
-    def url(role: str) -> str:
-        return f"postgresql://{role}@/{database['NAME']}?host={database['HOST']}"
-
-    ports, archive_port = free_ports(), port_free()
-    broker, broker_environment = broker_chosen(TEST_HOME / "stack")
-    stack = Stack(
-        home=Home(TEST_HOME / "stack"), ports=ports, has_postgres=False, is_durable=False, broker=broker,
-        environment={
-            **broker_environment,
-            "DATABASE_URL": url("medhub_app"), "DATABASE_OWNER_URL": url("medhub_owner"),
-            "DATABASE_SWEEP_URL": url("medhub_sweep"), "MEDHUB_OBJECTS": str(settings.MEDHUB_OBJECTS),
-            "MEDHUB_FAULT_DIR": str(faults), "MEDHUB_LEASE_SECONDS": "2", "MEDHUB_BACKOFF_UNIT_SECONDS": "0.2",
-            "EGRESS_ALLOW": f"127.0.0.1:{ports.quantify},127.0.0.1:{archive_port}",
-            "MEDHUB_SWEEP_SECONDS": "1", "MEDHUB_HEARTBEAT_SECONDS": "6", "MEDHUB_LOG_LEVEL": "INFO",
-        },
-    )  # fmt: skip
-    with stack:
-        stack.start_base()
-        stack.start_house()
-        stack.wait_ready()
+    archive_port = port_free()
+    with stack_running("stack", allowed=[f"127.0.0.1:{archive_port}"], MEDHUB_FAULT_DIR=str(faults)) as stack:
         yield RunningHouse(stack, faults, phantom, archive_port)
 
 

@@ -9,14 +9,15 @@ import orjson
 import pytest
 from django.db.models import QuerySet
 
-from ai.models import Job, Report
+from ai.delivery.services import ARCHIVE
+from ai.models import Job, Report, ReportDelivery
 from fhirapi.store import resource_read
 from imaging.models import Instance, Study
 from journal.models import Delivery
 from medhub.stack import ROOT
 from tests.conftest import hospital_make
 
-pytestmark = [pytest.mark.stack, pytest.mark.database, pytest.mark.broker, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.broker, pytest.mark.faults, pytest.mark.xdist_group("stack")]
 
 # The steps of DESIGN section 3 and where each lives. A step whose file has no point fails the suite.
 STEPS = {
@@ -25,11 +26,13 @@ STEPS = {
     "complete": "imaging/completion.py",
     "relay": "journal/outbox.py",
     "project": "fhirapi/projections.py",
-    "route": "ai/routing.py",
+    "route": "ai/routing/live.py",
     "dispatch": "ai/dispatch.py",
     "gate": "ai/results.py",
     "report": "ai/reports.py",
+    "deliver": "ai/delivery/run.py",
 }
+CT = "1.2.840.10008.5.1.4.1.1.2"
 CALL = re.compile(r"""\bfault\("([a-z_.]+)"\)""")
 
 
@@ -53,9 +56,10 @@ def batches() -> list[list[str]]:
     """Four at a time: each point kills once, whichever study reaches it first, and every study must come through.
 
     This house keeps files; the points of uploads to S3 are killed at in tests/imaging/test_objects_s3.py, those of a query
-    attribute's job, which no study passes, in tests/imaging/test_query_tags_job.py.
+    attribute's job, which no study passes, in tests/imaging/test_query_tags_job.py; those of a job that leaves the house in
+    tests/ai/test_dispatch_faults.py; those of a node that is asked for commitment in tests/ai/delivery/test_commitment_faults.py.
     """
-    found = [point for point in points() if not point.startswith(("upload.", "reindex."))]
+    found = [point for point in points() if not point.startswith(("upload.", "reindex.", "outgoing.", "results.after", "commitment."))]
     return [found[start : start + 4] for start in range(0, len(found), 4)]
 
 
@@ -88,7 +92,10 @@ def _check(hospital) -> None:
         reports = list(Report.objects.order_by("version"))
         assert len({report.uuid for report in reports}) == 1
         assert len(reports) == Job.objects.filter(state__in=[Job.State.DONE, Job.State.NOT_ANALYSABLE]).count()
-        assert len(reports[-1].content["sop_uids"]) == Instance.objects.count() == 48
+        assert len(reports[-1].content["sop_uids"]) == Instance.objects.filter(sop_class_uid=CT).count() == 48
+        assert Instance.objects.filter(series__modality="SR").count() == len(reports)  # each version is filed once
+        assert Instance.objects.filter(series__modality="SEG").count() == len(reports)  # and each result's mask
+        assert set(ReportDelivery.objects.values_list("kind", "state")) == {(ARCHIVE, "sent")}
         assert reports[-1].result.job.study_version == Study.objects.get().version
         assert set(_walked().values_list("state", flat=True)) == {"done"}
         stored = orjson.loads(resource_read(rtype="DiagnosticReport", fhir_id=str(reports[-1].uuid)).content)
@@ -103,4 +110,6 @@ def _walked() -> QuerySet:
 def _is_quiet(hospital) -> bool:
     with hospital.scope():
         is_waiting = _walked().exclude(state="done").exists() or Job.objects.filter(due_at__isnull=False).exists()
+        is_waiting = is_waiting or ReportDelivery.objects.filter(due_at__isnull=False).exists()
+        is_waiting = is_waiting or Instance.objects.filter(series__modality="SR").count() < Report.objects.count()  # in the inbox
         return not is_waiting and not Study.objects.filter(due_at__isnull=False).exists()

@@ -59,7 +59,7 @@ def test_priors_of_a_new_study_come_by_themselves(house, joined, tmp_path) -> No
 
         def reasons() -> dict[str, str]:
             with joined.scope():
-                return {d.study.study_date: d.reason for d in Decision.objects.select_related("study")}
+                return {d.study.study_date: d.summary for d in Decision.objects.select_related("study")}
 
         house.wait(lambda: "20250101" in reasons(), "the prior")
         assert reasons()["20250101"] == "a prior: pulled for comparison"

@@ -107,8 +107,9 @@ def test_a_strict_content_security_policy(client, mercy) -> None:
 def test_every_page_renders_for_every_role_that_may(client, mercy, study) -> None:
     """Each role sees its navigation and nothing more."""
     for role, pages in {
-        "owner": {"Worklist", "Nodes", "Hospital", "Needs attention"}, "radiologist": {"Worklist", "Nodes", "Hospital"},
-        "integrator": {"Nodes", "Hospital", "Needs attention"}, "auditor": {"Hospital"}, "billing": {"Hospital"},
+        "owner": {"Worklist", "Nodes", "Platforms", "Jobs", "Hospital", "Needs attention"},
+        "radiologist": {"Worklist", "Nodes", "Platforms", "Jobs", "Hospital"},
+        "integrator": {"Nodes", "Platforms", "Jobs", "Hospital", "Needs attention"}, "auditor": {"Hospital"}, "billing": {"Hospital"},
     }.items():  # fmt: skip
         client.logout()
         answer = signed_in(client, mercy, role).get(reverse("hospital", args=[mercy.slug]))

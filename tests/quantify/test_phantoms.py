@@ -12,7 +12,7 @@ import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from quantify.gate import refusal_of
-from quantify.lung_density import analyse
+from quantify.lung_density import SCAN, analyse
 from quantify.outcome import finding
 from quantify.volume import headers_of
 from sandbox.phantoms.thorax import Plan, draw
@@ -133,7 +133,7 @@ def test_command_writes_a_valid_series(tmp_path: Path) -> None:
 
 def test_default_phantom_passes_the_gate(phantom: Phantom) -> None:
     """The phantom is sensible enough for an ingest pipeline: every attribute the gate asks for is there."""
-    assert refusal_of(headers_of(phantom.parts)) is None
+    assert refusal_of(headers_of(phantom.parts), SCAN) is None
     dataset = opened(phantom.parts[0])
     for keyword in ("IssuerOfPatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyDate", "StudyTime"):
         assert dataset.get(keyword), keyword

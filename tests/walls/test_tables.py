@@ -4,7 +4,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
-from ai.models import Connection, Job
+from ai.models import Connection, Job, Report, ReportDelivery, Result
 from imaging.models import (
     Certificate,
     CommitmentRequest,
@@ -36,7 +36,7 @@ WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
 """
 SWEPT = {
     "imaging_study", "imaging_transfer", "imaging_certificate", "imaging_commitmentrequest", "imaging_upload", "imaging_scrub",
-    "imaging_workitem", "imaging_querytag", "ai_job", "journal_delivery",
+    "imaging_workitem", "imaging_querytag", "ai_job", "ai_reportdelivery", "journal_delivery",
 }  # fmt: skip
 
 
@@ -197,11 +197,16 @@ def test_each_sweep_sees_two_hospitals_and_nothing_else(two) -> None:
         with hospital.scope():
             event_publish(name="study.changed", ids={"study_id": 1})
             link = Connection.objects.create(platform="medhub-quantify", name="x", created_at=timezone.now())
-            Job.objects.create(
+            job = Job.objects.create(
                 study=Study.objects.get(), study_version=1, connection=link, algorithm="a", created_at=timezone.now(),
                 due_at=timezone.now(),
             )  # fmt: skip
             now = timezone.now()
+            result = Result.objects.create(job=job, payload={}, is_analysable=True, received_at=now)
+            report = Report.objects.create(
+                study=job.study, result=result, connection=link, algorithm="a", conclusion="-", content={}, issued_at=now
+            )
+            ReportDelivery.objects.create(report=report, kind="archive", created_at=now, due_at=now)
             Upload.objects.create(key="t/1/x.dcm", size=1, sha256="", created_at=now, due_at=now)
             WorkItem.objects.create(kind="x", reason="x", unique_on="x", created_at=now, due_at=now)
             Transfer.objects.create(

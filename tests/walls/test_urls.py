@@ -1,10 +1,13 @@
 """Every address x hospital x role. An address that is not in the matrix fails the suite."""
 
+from dataclasses import asdict
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from ai.models import Connection, Job, Report, ReportDelivery, Result
 from imaging.certificates.services import certificate_sign
 from imaging.models import CommitmentRequest, Instance, Node, Series, Study, Transfer, WorkItem
 from imaging.querytags.declare import query_tag_create
@@ -12,6 +15,7 @@ from journal.wall.scope import tenant_scope
 from portal import urls
 from tenants.permissions import CAPABILITIES, is_allowed
 from tests import house
+from tests.ai.encoding.cases import content_of
 from tests.conftest import PASSWORD
 from tests.dicom_files import ct_slice, series_of
 from tests.imaging.tls_peers import ACTOR, request_make
@@ -56,12 +60,25 @@ PAGES = {
     "query-tag-create": ("POST", (), "query.manage"),
     "query-tag-reindex": ("POST", ("tag_id",), "query.manage"),
     "query-tag-delete": ("POST", ("tag_id",), "query.manage"),
+    "platforms": ("GET", (), "ai.read"),
+    "platform": ("GET", ("platform",), "ai.read"),
+    "platform-connect": ("POST", ("platform",), "ai.write"),
+    "platform-check": ("POST", ("platform",), "ai.write"),
+    "platform-switch": ("POST", ("platform",), "ai.write"),
+    "jobs": ("GET", (), "ai.read"),
+    "job": ("GET", ("job_uuid",), "ai.read"),
+    "job-cancel": ("POST", ("job_uuid",), "ai.write"),
+    "job-again": ("POST", ("job_uuid",), "ai.write"),
+    "job-requeue": ("POST", ("job_uuid",), "ai.write"),
     "attention": ("GET", (), "delivery.manage"),
     "letter-resend": ("POST", ("delivery_id",), "delivery.manage"),
-    "job-resend": ("POST", ("job_id",), "delivery.manage"),
+    "job-resend": ("POST", ("job_id",), "ai.write"),
     "commitment-resend": ("POST", ("request_id",), "delivery.manage"),
     "workitem": ("GET", ("item_id",), "delivery.manage"),
     "workitem-decide": ("POST", ("item_id",), "workitem.decide"),
+    "report": ("GET", ("report",), "study.read"),
+    "report-pdf": ("GET", ("report",), "study.read"),
+    "report-resend": ("POST", ("report_delivery",), "delivery.manage"),
     "uploads-retry": ("POST", (), "delivery.manage"),
     "duplicate-policy": ("POST", (), "storage.manage"),
     "us-core": ("POST", (), "fhir.manage"),
@@ -94,6 +111,24 @@ MACHINES = {
     "wado-instance-metadata": ("GET", ("study_uid", "series_uid", "instance_uid"), "dicom.read"),
     "wado-uri": ("GET", (), "dicom.read"),
     "dicomweb": ("OPTIONS", (), "dicom.read"),
+    "ups-workitems": ("GET", (), "ups.read"),
+    "ups-workitem": ("GET", ("workitem_uid",), "ups.read"),
+    "ups-state": ("PUT", ("workitem_uid",), "ups.perform"),
+    "ups-cancel": ("POST", ("workitem_uid",), "ups.cancel"),
+    "ups-cancel-by": ("POST", ("workitem_uid", "aet"), "ups.cancel"),
+    "ups-subscriber": ("POST", ("workitem_uid", "aet"), "ups.read"),
+    "ups-suspend": ("POST", ("workitem_uid", "aet"), "ups.read"),
+    "performer-studies": ("GET", ("job",), "performer.read"),
+    "performer-search-series": ("GET", ("job", "study_uid"), "performer.read"),
+    "performer-search-instances": ("GET", ("job", "study_uid"), "performer.read"),
+    "performer-search-of-series": ("GET", ("job", "study_uid", "series_uid"), "performer.read"),
+    "performer-study": ("POST", ("job", "study_uid"), "performer.store"),
+    "performer-series": ("GET", ("job", "study_uid", "series_uid"), "performer.read"),
+    "performer-instance": ("GET", ("job", "study_uid", "series_uid", "instance_uid"), "performer.read"),
+    "performer-study-metadata": ("GET", ("job", "study_uid"), "performer.read"),
+    "performer-series-metadata": ("GET", ("job", "study_uid", "series_uid"), "performer.read"),
+    "performer-instance-metadata": ("GET", ("job", "study_uid", "series_uid", "instance_uid"), "performer.read"),
+    "performer-bulk": ("GET", ("job", "study_uid", "series_uid", "instance_uid", "path"), "performer.read"),
     "fhir-read": ("GET", ("rtype", "fhir_id"), "fhir.read"),
     "fhir-base": ("GET", (), "fhir.read"),
     "fhir-system": ("GET", (), "fhir.read"),
@@ -118,6 +153,28 @@ MACHINES = {
     "api-workitems": ("GET", (), "delivery.manage"),
     "api-workitem": ("GET", ("item_id",), "delivery.manage"),
     "api-workitem-resolve": ("POST", ("item_id",), "workitem.decide"),
+    "api-platforms": ("GET", (), "ai.read"),
+    "api-platform": ("GET", ("platform",), "ai.read"),
+    "api-connections": ("GET", (), "ai.read"),
+    "api-connection": ("GET", ("platform",), "ai.read"),
+    "api-connection-check": ("POST", ("platform",), "ai.write"),
+    "api-connection-on": ("POST", ("platform",), "ai.write"),
+    "api-connection-off": ("POST", ("platform",), "ai.write"),
+    "api-connection-stage": ("GET", ("platform",), "ai.read"),
+    "api-rules": ("GET", (), "ai.read"),
+    "api-rules-draft": ("GET", (), "ai.read"),
+    "api-rules-activate": ("POST", (), "ai.write"),
+    "api-rules-versions": ("GET", (), "ai.read"),
+    "api-rules-version": ("GET", ("number",), "ai.read"),
+    "api-rules-revert": ("POST", ("number",), "ai.write"),
+    "api-rules-vocabulary": ("GET", (), "ai.read"),
+    "api-rules-dry-run": ("POST", (), "ai.write"),
+    "api-rules-dry-run-file": ("POST", (), "ai.write"),
+    "api-jobs": ("GET", (), "ai.read"),
+    "api-job": ("GET", ("job_uuid",), "ai.read"),
+    "api-job-cancel": ("POST", ("job_uuid",), "ai.write"),
+    "api-job-resend": ("POST", ("job_uuid",), "ai.write"),
+    "api-job-requeue": ("POST", ("job_uuid",), "ai.write"),
     "api-nodes": ("GET", (), "transfer.manage"),
     "api-node": ("GET", ("node_id",), "transfer.manage"),
     "api-node-check": ("POST", ("node_id",), "node.manage"),
@@ -131,17 +188,26 @@ MACHINES = {
     "api-query-tags": ("GET", (), "query.manage"),
     "api-query-tag": ("GET", ("tag_id",), "query.manage"),
     "api-query-tag-reindex": ("POST", ("tag_id",), "query.manage"),
+    "api-reports": ("GET", (), "fhir.read"),
+    "api-report": ("GET", ("report",), "fhir.read"),
+    "api-report-pdf": ("GET", ("report",), "fhir.read"),
+    "api-deliveries": ("GET", (), "delivery.manage"),
+    "api-delivery": ("GET", ("report_delivery",), "delivery.manage"),
+    "api-delivery-resend": ("POST", ("report_delivery",), "delivery.manage"),
     "api-transfers": ("GET", (), "transfer.manage"),
     "api-transfer": ("GET", ("transfer_id",), "transfer.manage"),
     "api-transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
     "api-transfer-retry": ("POST", ("transfer_id",), "transfer.manage"),
 }
+CALLED = {"report": "uuid", "report_delivery": "delivery_id"}  # what an address calls it
 # What the same addresses do by other methods.
 WRITES = {
     "fhir-search": ("POST", "PUT", "PATCH", "DELETE"),
     "fhir-read": ("PUT", "PATCH", "DELETE"),
 }
 OPEN = {
+    "hook-ai": "a platform's answer, signed with its connection's secret (tests/ai/test_dispatch.py)",
+    "hook-volume": "the de-identified volume of one open job, for who holds its one-time ticket (tests/ai/room/test_door.py)",
     "home": "sends to the login",
     "healthz": "for load balancers: no hospital's data",
     "api-schema": "OpenAPI of the API: says nothing about anybody",
@@ -162,7 +228,7 @@ def names(resolver: URLResolver, found: set[str]) -> set[str]:
 
 @pytest.fixture
 def study(mercy):
-    slices = series_of(2)
+    slices = series_of(4)
     house.store(mercy, [*slices, ct_slice(StudyInstanceUID=slices[0].StudyInstanceUID, PatientID="P2", PatientName="ROE^RICHARD")])
     house.index(mercy)
     with mercy.scope():
@@ -176,11 +242,21 @@ def study(mercy):
         )
         certificate = certificate_sign(actor=ACTOR, csr=request_make(ec.generate_private_key(ec.SECP256R1())))
         tag = query_tag_create(actor=ACTOR, tag="SliceThickness", level="series")
-        return Study.objects.get(), Series.objects.get(), node, transfer, asked, certificate, tag
+        link = Connection.objects.create(platform="medhub-quantify", name="x", created_at=now)
+        job = Job.objects.create(
+            study=Study.objects.get(), study_version=1, connection=link, algorithm="lung-density-mask", created_at=now, state="failed"
+        )
+        result = Result.objects.create(job=job, payload={}, is_analysable=True, received_at=now)
+        report = Report.objects.create(
+            study=job.study, result=result, connection=link, algorithm="a", conclusion="-", issued_at=now,
+            content=asdict(content_of(slices)),
+        )  # fmt: skip
+        sent = ReportDelivery.objects.create(report=report, kind="archive", state="sent", created_at=now)
+        return Study.objects.get(), Series.objects.get(), node, transfer, asked, certificate, tag, report, sent, job
 
 
 def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
-    found, series, node, transfer, asked, certificate, tag = study
+    found, series, node, transfer, asked, certificate, tag, report, sent, job = study
     with tenant_scope(found.tenant_id):
         item_id = WorkItem.objects.values_list("id", flat=True)[0]
         instance_uid = Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
@@ -189,9 +265,11 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "rtype": "ImagingStudy", "patient": str(found.uuid), "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
         "certificate_id": certificate.id, "series_uid": series.series_uid, "instance_uid": instance_uid, "numbers": "1",
-        "path": "7FE00010", "tag_id": tag.id, "version": 1,
+        "path": "7FE00010", "tag_id": tag.id, "version": 1, "workitem_uid": "1.2.3", "aet": "WATCHER", "job": str(found.uuid),
+        "report": report.uuid, "report_delivery": sent.id,
+        "job_uuid": job.uuid, "platform": "medhub-quantify",
     }  # fmt: skip
-    return reverse(name, kwargs={"slug": hospital.slug, **{need: values[need] for need in needs}})
+    return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})
 
 
 def test_every_address_is_in_the_matrix() -> None:
@@ -226,7 +304,10 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
     client.post("/accounts/login/", {"login": f"owner@{olaf.slug}.example", "password": PASSWORD})
     for name, (method, needs, _) in PAGES.items():
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
-        if {"uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id", "tag_id"} & set(needs):
+        if {
+            "uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id", "tag_id", "report", "report_delivery",
+            "job_uuid",
+        } & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
     assert client.get("/t/no-such-hospital/worklist").status_code == 404
 
@@ -252,7 +333,10 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
             assert own.status_code == 403, (name, own.status_code)
             continue
         assert own.status_code not in {401, 403, 500}, (name, own.status_code)
-        if {"fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id", "tag_id"} & set(needs):
+        if {
+            "fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id", "tag_id", "report", "report_delivery",
+            "job_uuid",
+        } & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
             assert foreign.status_code in {404, 405, 415}, (name, foreign.status_code)  # 405: nobody writes this type
     ApiToken.objects.filter(tenant=mercy.tenant).update(revoked_at="2026-01-01T00:00:00Z")

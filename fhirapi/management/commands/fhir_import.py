@@ -1,5 +1,6 @@
 """`fhir_import --hospital <slug> [file ...]`: NDJSON into a hospital's FHIR store, validated, in parallel, repeatable."""
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -22,10 +23,12 @@ from fhirapi.writing.imports import Imported, Line, lines_import
 
 BATCH = 500  # lines a transaction
 LINE_MAX = 16 << 20
+AHEAD = 6  # batches that are read before they are asked for
 REASONS = 20  # that are written out
 
 
 class Command(BaseCommand):
+    requires_system_checks: list[str] = []  # they load every page of the portal; `make test` runs them
     help = (
         "Import resources, one JSON text a line, each with its resourceType and id. What is there already is updated; what says the same "
         "makes no new version, so a run that was interrupted is simply run again."
@@ -35,13 +38,16 @@ class Command(BaseCommand):
         parser.add_argument("files", nargs="*", default=["-"], help="files of NDJSON; - or none for the standard input")
         parser.add_argument("--hospital", required=True, help="slug of the hospital")
         parser.add_argument("--keep-going", action="store_true", help="write all valid lines; without it the first bad batch ends the run")
-        parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many validate and write at once")
+        # one more than there are cores: one of them waits for the disk
+        parser.add_argument("--processes", type=int, default=(os.cpu_count() or 1) + 1, help="how many validate and write at once")
 
     def handle(self, *args: Any, **options: Any) -> None:
         tenant_id = hospital_id(slug=options["hospital"])
         if tenant_id is None:
             raise CommandError("no active hospital has this slug")
         models_warm()  # once, before the processes share it
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         connections.close_all()
         work = partial(lines_import, tenant_id=tenant_id, is_going_on=options["keep_going"])
         context = multiprocessing.get_context("fork")
@@ -64,7 +70,7 @@ class Command(BaseCommand):
             batches = _batches(source)
             while True:
                 may_send = is_going_on or not total.refused
-                while may_send and len(waiting) < 4 and (batch := next(batches, None)):
+                while may_send and len(waiting) < AHEAD and (batch := next(batches, None)):
                     waiting[pool.submit(work, lines=batch)] = sum(len(text) for _, text in batch)
                 if not waiting:
                     return total

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from imaging.models import Node
 from imaging.nodes import SERVICES, NodeError, ae_title_check, node_add, services_of
 from journal.wall.scope import tenant_scope
 from tenants.selectors import tenant_by_slug
@@ -25,6 +26,12 @@ class Command(BaseCommand):
         parser.add_argument("--tls", action=BooleanOptionalAction, default=None, help="whether we call it over TLS")
         parser.add_argument("--retrieve-by", choices=["move", "get"], help="how we pull from it")
         parser.add_argument("--priors", action=BooleanOptionalAction, default=None, help="whether we ask it for priors")
+        parser.add_argument("--results-as", choices=Node.ResultsAs.values, help="AI reports are sent there as; empty: not at all")
+        parser.add_argument("--results-by", choices=Node.ResultsBy.values, help="by C-STORE (dimse) or STOW-RS (stow)")
+        parser.add_argument(
+            "--ask-commitment", action=BooleanOptionalAction, default=None, help="ask it for storage commitment after a C-STORE of results"
+        )
+        parser.add_argument("--web-url", help="root of its DICOMweb; credentials are entered on its page or by the API")
         parser.add_argument("--description", help="what it is")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,7 +46,9 @@ class Command(BaseCommand):
                     ae_title=title, address="" if address == "any" else address, host=options.get("host"),
                     port=options.get("port"), services=_words(options.get("services")), uses_tls=options.get("tls"),
                     retrieve_by=options.get("retrieve_by"), is_asked_for_priors=options.get("priors"),
-                    description=options.get("description"),
+                    description=options.get("description"), results_as=options.get("results_as"),
+                    results_by=options.get("results_by"), is_commitment_asked=options.get("ask_commitment"),
+                    web_url=options.get("web_url"),
                 )  # fmt: skip
         except NodeError as error:
             raise CommandError(str(error)) from None

@@ -12,7 +12,7 @@ from tenants.selectors import tenant_by_slug
 
 
 class Command(BaseCommand):
-    help = "Call a node: name, connection, TLS, association, echo. Tells the first hop that fails."
+    help = "Call a node: name, connection, TLS, association, echo, DICOMweb. Tells the first hop that fails."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--hospital", required=True, help="the hospital's slug")
@@ -29,5 +29,6 @@ class Command(BaseCommand):
         hops = node_check(tenant_id=tenant.id, node_id=node.id, actor=Actor(name="command:node_check"))
         for hop in hops:
             self.stdout.write(f"{'ok ' if hop.is_ok else 'NO '} {hop.hop:12} {hop.milliseconds:8.1f} ms  {hop.words}")
-        if not hops[-1].is_ok:
-            raise CommandError(f"{hops[-1].hop}: {hops[-1].words}")
+        failed = next((hop for hop in hops if not hop.is_ok), None)
+        if failed is not None:
+            raise CommandError(f"{failed.hop}: {failed.words}")

@@ -17,7 +17,7 @@ from ai.models import Report
 from imaging.models import Study
 from medhub import database
 from medhub.demo.follow import DemoFailed, report_tell, study_follow
-from medhub.demo.seed import MERCY, OLAF, PASSWORD, facts_before, hospital_facts, hospital_seed, token_of
+from medhub.demo.seed import MERCY, OLAF, PASSWORD, facts_before, hospital_facts, hospital_seed, tokens_of
 from medhub.embedded import EmbeddedError
 from medhub.stack import ROOT, Ports, Stack, StackError, signals_raised
 
@@ -110,11 +110,10 @@ class Demo:
 
     def _facts_write(self, tenants: list[Any], study: Study, report: Report | None) -> None:
         before = facts_before(self.facts_file)
-        blocks = []
-        for hospital, tenant, old in zip((MERCY, OLAF), tenants, (before, before.get("other", {})), strict=True):
-            blocks.append(
-                hospital_facts(hospital, token=token_of(tenant, old.get("token", "")), ports=self.stack.ports)
-            )
+        blocks = [
+            hospital_facts(hospital, tokens=tokens_of(tenant, old), ports=self.stack.ports)
+            for hospital, tenant, old in zip((MERCY, OLAF), tenants, (before, before.get("other", {})), strict=True)
+        ]
         facts = {
             **blocks[0], "study_uid": study.study_uid, "report_id": str(report.uuid) if report else None, "other": blocks[1],
         }  # fmt: skip

@@ -1,0 +1,30 @@
+"""`platforms`, `connections`, `rules` and `jobs` under /t/<slug>/api/v1/."""
+
+from django.urls import path
+
+from ai.api import connections, jobs, platforms, rules
+
+urlpatterns = [
+    path("platforms", platforms.PlatformsView.as_view(), name="api-platforms"),
+    path("platforms/<slug:platform>", platforms.PlatformView.as_view(), name="api-platform"),
+    path("connections", connections.ConnectionsView.as_view(), name="api-connections"),
+    path("connections/<slug:platform>", connections.ConnectionView.as_view(), name="api-connection"),
+    path("connections/<slug:platform>/check", connections.ConnectionCheckView.as_view(), name="api-connection-check"),
+    path("connections/<slug:platform>/on", connections.ConnectionOnView.as_view(), name="api-connection-on"),
+    path("connections/<slug:platform>/off", connections.ConnectionOffView.as_view(), name="api-connection-off"),
+    path("connections/<slug:platform>/stage", connections.ConnectionStageView.as_view(), name="api-connection-stage"),
+    path("rules", rules.RulesView.as_view(), name="api-rules"),
+    path("rules/draft", rules.DraftView.as_view(), name="api-rules-draft"),
+    path("rules/draft/activate", rules.ActivateView.as_view(), name="api-rules-activate"),
+    path("rules/versions", rules.VersionsView.as_view(), name="api-rules-versions"),
+    path("rules/versions/<int:number>", rules.VersionView.as_view(), name="api-rules-version"),
+    path("rules/versions/<int:number>/revert", rules.RevertView.as_view(), name="api-rules-revert"),
+    path("rules/vocabulary", rules.VocabularyView.as_view(), name="api-rules-vocabulary"),
+    path("rules/dry-run", rules.DryRunView.as_view(), name="api-rules-dry-run"),
+    path("rules/dry-run/file", rules.FileTrialView.as_view(), name="api-rules-dry-run-file"),
+    path("jobs", jobs.JobsView.as_view(), name="api-jobs"),
+    path("jobs/<uuid:job_uuid>", jobs.JobView.as_view(), name="api-job"),
+    path("jobs/<uuid:job_uuid>/cancel", jobs.JobCancelView.as_view(), name="api-job-cancel"),
+    path("jobs/<uuid:job_uuid>/resend", jobs.JobResendView.as_view(), name="api-job-resend"),
+    path("jobs/<uuid:job_uuid>/requeue", jobs.JobRequeueView.as_view(), name="api-job-requeue"),
+]

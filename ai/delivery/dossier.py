@@ -1,0 +1,166 @@
+"""Everything that one report version is encoded or printed from, read in a scope and used outside of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from pydantic import TypeAdapter
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from ai.contract import platforms
+from ai.encoding.edition import Edition
+from ai.findings import Document, ReportContent
+from ai.models import Report
+from ai.printing.sheet import Head, ReportSheet, report_sheet
+from imaging.models import Instance
+from imaging.storage import object_path
+from tenants.selectors import tenant_get
+
+_content = TypeAdapter(ReportContent)
+
+
+class NoSourceError(Exception):
+    """None of the images that a report was computed from is in the archive any more: nobody can say whose it is."""
+
+    user_message = "the images that the report was computed from are not in the archive any more"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceImage:
+    """An image that was computed from, as an object refers to it."""
+
+    sop_class_uid: str
+    sop_uid: str
+    series_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dossier:
+    """A report version with its images. `first` is the image whose header says whose report it is."""
+
+    report_uuid: UUID
+    study_uuid: UUID
+    content: ReportContent
+    edition: Edition
+    status: str
+    hospital: str
+    title: str
+    first: str | PathLike[str]
+    images: tuple[SourceImage, ...]
+    masks: tuple["FiledMask", ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiledMask:
+    """A Segmentation of the report, filed when its result was taken. `path` is None while the archive has no row of it."""
+
+    sop_uid: str
+    sop_class_uid: str = ""
+    transfer_syntax_uid: str = ""
+    path: str | PathLike[str] | None = None
+
+
+def dossier_read(*, report: Report) -> Dossier:
+    """In a scope; `report` with its study and connection. Raises NoSourceError."""
+    content = content_of(report)
+    rows = {
+        row[0]: row
+        for row in Instance.objects.filter(study_id=report.study_id, sop_instance_uid__in=content.sop_uids).values_list(
+            "sop_instance_uid", "sop_class_uid", "series__series_uid", "key"
+        )
+    }
+    found = [rows[uid] for uid in content.sop_uids if uid in rows]
+    if not found:
+        raise NoSourceError
+    tenant = tenant_get(tenant_id=report.tenant_id)
+    return Dossier(
+        report_uuid=report.uuid, study_uuid=report.study.uuid, content=content, status=report.status, hospital=tenant.name,
+        title=_title(report), edition=_edition(report, tenant.time_zone), first=object_path(found[0][3]),
+        images=tuple(SourceImage(sop_uid=uid, sop_class_uid=sop_class, series_uid=series) for uid, sop_class, series, _ in found),
+        masks=_masks(report, content),
+    )  # fmt: skip
+
+
+def _masks(report: Report, content: ReportContent) -> tuple[FiledMask, ...]:
+    uids = [document.sop_uid for document in content.documents if document.kind == "SEG"]
+    rows = {
+        uid: FiledMask(sop_uid=uid, sop_class_uid=sop_class, transfer_syntax_uid=syntax, path=object_path(key))
+        for uid, sop_class, syntax, key in Instance.objects.filter(study_id=report.study_id, sop_instance_uid__in=uids).values_list(
+            "sop_instance_uid", "sop_class_uid", "transfer_syntax_uid", "key"
+        )
+    }
+    return tuple(rows.get(uid) or FiledMask(sop_uid=uid) for uid in uids)
+
+
+def content_of(report: Report) -> ReportContent:
+    return _content.validate_python(report.content)
+
+
+def _edition(report: Report, zone: str) -> Edition:
+    before = Report.objects.filter(uuid=report.uuid, version__lt=report.version).order_by("-version").first()
+    return Edition(
+        report_uuid=report.uuid, version=report.version, issued_at=report.issued_at.astimezone(ZoneInfo(zone)),
+        replaces=before.version if before else 0, is_final=report.status in {Report.Status.FINAL, Report.Status.AMENDED},
+    )  # fmt: skip
+
+
+def _title(report: Report) -> str:
+    """What people call the algorithm; empty when its platform no longer offers it."""
+    platform = platforms().get(report.connection.platform)
+    cards = platform.card.algorithms if platform else ()
+    return next((card.title for card in cards if card.name == report.algorithm), "")
+
+
+def sources_read(dossier: Dossier) -> list[Dataset]:
+    """The first image's whole header, of the others what a reference needs. Raises OSError, InvalidDicomError."""
+    first = dcmread(fspath(dossier.first), stop_before_pixels=True)
+    return [first, *(_reference(first, image) for image in dossier.images[1:])]
+
+
+def _reference(first: Dataset, image: SourceImage) -> Dataset:
+    bare = Dataset()
+    bare.SOPClassUID, bare.SOPInstanceUID = image.sop_class_uid, image.sop_uid
+    bare.StudyInstanceUID, bare.SeriesInstanceUID = first.StudyInstanceUID, image.series_uid
+    return bare
+
+
+def mask_references(content: ReportContent) -> list[Dataset]:
+    """The report's Segmentations as an SR refers to them, of what the content says alone: the same whenever it is encoded."""
+    return [_mask_reference(content, one) for one in content.documents if one.kind == "SEG" and content.series_uid]
+
+
+def _mask_reference(content: ReportContent, document: Document) -> Dataset:
+    bare, series = Dataset(), Dataset()
+    bare.SOPClassUID, bare.SOPInstanceUID = document.sop_class_uid, document.sop_uid
+    bare.StudyInstanceUID, bare.SeriesInstanceUID = content.study_uid, document.series_uid
+    series.SeriesInstanceUID = content.series_uid
+    bare.ReferencedSeriesSequence = [series]
+    return bare
+
+
+def filed_sheet(dossier: Dossier, sources: Sequence[Dataset]) -> ReportSheet:
+    """The sheet inside of an object: whose it is stands in it as in the object's own header, which is the first image's."""
+    first, edition = sources[0], dossier.edition
+    head = Head(
+        hospital=dossier.hospital, title=dossier.title, status=dossier.status, version=edition.version, issued_at=edition.issued_at,
+        patient_name=str(first.get("PatientName", "")), patient_id=str(first.get("PatientID", "")),
+        birth_date=str(first.get("PatientBirthDate", "")), sex=str(first.get("PatientSex", "")),
+        accession_number=str(first.get("AccessionNumber", "")), study_date=str(first.get("StudyDate", "")),
+        study_description=str(first.get("StudyDescription", "")),
+    )  # fmt: skip
+    return report_sheet(content=dossier.content, head=head)
+
+
+def shown_sheet(*, report: Report) -> ReportSheet:
+    """The sheet on a page or as a download, in a scope: of the patient and study as the hospital's rows are now."""
+    study, tenant = report.study, tenant_get(tenant_id=report.tenant_id)
+    head = Head(
+        hospital=tenant.name, title=_title(report), status=report.status, version=report.version,
+        issued_at=report.issued_at.astimezone(ZoneInfo(tenant.time_zone)), patient_name=study.patient.name,
+        patient_id=study.patient.patient_id, birth_date=study.patient.birth_date, sex=study.patient.sex,
+        accession_number=study.accession_number, study_date=study.study_date, study_description=study.description,
+    )  # fmt: skip
+    return report_sheet(content=content_of(report), head=head)

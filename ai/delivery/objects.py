@@ -1,0 +1,110 @@
+"""A report version as DICOM objects, in the forms that a receiver wants. CPU work: workers only, outside of a scope."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import fspath
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from ai.delivery.dossier import Dossier, filed_sheet, mask_references, sources_read
+from ai.encoding.capture import pdf_encode, sc_encode
+from ai.encoding.edition import EncodingError
+from ai.encoding.sr import sr_encode
+from ai.encoding.stamp import bytes_of
+from ai.printing.pdf import PrintingError, report_pages_png, report_pdf
+
+SR, SEG, PDF, SC = "SR", "SEG", "PDF", "SC"
+ARCHIVE_FORMS = (SR, PDF)  # a mask was filed when its result was taken
+# imaging.Node.results_as -> what is sent there: who takes an SR takes what it points at
+FORMS: dict[str, tuple[str, ...]] = {"sr": (SR, SEG), "pdf": (PDF,), "sc": (SC,), "sr+pdf": (SR, SEG, PDF)}
+
+
+class NotEncodableError(Exception):
+    """The report cannot be these objects, however often it is tried. The text holds nothing of the report."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.user_message = words
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportObject:
+    """A Part 10 file in memory; the same report version gives the same bytes. `is_needed`: without it nothing was delivered."""
+
+    sop_class_uid: str
+    sop_uid: str
+    transfer_syntax_uid: str
+    data: bytes
+    is_needed: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What could be made, and why the rest could not, in words: a report of nothing but documents is no SR."""
+
+    objects: tuple[ReportObject, ...]
+    missing: tuple[str, ...] = ()
+
+
+def report_objects(dossier: Dossier, *, forms: Sequence[str]) -> Made:
+    """Raises NotEncodableError when not one of the forms can be made, OSError while the archive is away."""
+    try:
+        sources = sources_read(dossier)
+    except InvalidDicomError:
+        raise NotEncodableError("an image that the report was computed from cannot be read") from None
+    found: list[ReportObject] = []
+    missing: list[str] = []
+    for form in forms:
+        try:
+            found += _masks(dossier, missing) if form == SEG else map(_object, _MAKERS[form](dossier, sources))
+        except OSError:
+            raise
+        except (EncodingError, PrintingError) as error:
+            missing.append(f"no {form}: {error}")
+        except Exception as error:  # noqa: BLE001 - highdicom and typst raise whatever they like, and their texts quote the object
+            missing.append(f"no {form}: {type(error).__name__}")
+    if not found:
+        raise NotEncodableError("; ".join(missing))
+    return Made(objects=tuple(found), missing=tuple(missing))
+
+
+def _masks(dossier: Dossier, missing: list[str]) -> list[ReportObject]:
+    """As they lie in the archive, byte for byte; what it does not hold (any more) is said."""
+    there = [mask for mask in dossier.masks if mask.path is not None]
+    if len(there) < len(dossier.masks):
+        missing.append(f"no SEG: {len(dossier.masks) - len(there)} not in the archive")
+    return [
+        ReportObject(
+            sop_class_uid=mask.sop_class_uid, sop_uid=mask.sop_uid, transfer_syntax_uid=mask.transfer_syntax_uid,
+            data=Path(fspath(mask.path or "")).read_bytes(), is_needed=False,
+        )
+        for mask in there
+    ]  # fmt: skip
+
+
+def _object(dataset: Dataset) -> ReportObject:
+    data = bytes_of(dataset)
+    return ReportObject(
+        sop_class_uid=str(dataset.SOPClassUID), sop_uid=str(dataset.SOPInstanceUID),
+        transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID), data=data,
+    )  # fmt: skip
+
+
+def _sr(dossier: Dossier, sources: Sequence[Dataset]) -> list[Dataset]:
+    masks = mask_references(dossier.content)
+    return [sr_encode(content=dossier.content, sources=sources, edition=dossier.edition, segmentations=masks)]
+
+
+def _pdf(dossier: Dossier, sources: Sequence[Dataset]) -> list[Dataset]:
+    sheet = filed_sheet(dossier, sources)
+    return [pdf_encode(pdf=report_pdf(sheet), sources=sources, content=dossier.content, edition=dossier.edition, title=sheet.title)]
+
+
+def _sc(dossier: Dossier, sources: Sequence[Dataset]) -> list[Dataset]:
+    pages = report_pages_png(filed_sheet(dossier, sources))
+    return sc_encode(pages=pages, sources=sources, content=dossier.content, edition=dossier.edition)
+
+
+_MAKERS: dict[str, Callable[[Dossier, Sequence[Dataset]], list[Dataset]]] = {SR: _sr, PDF: _pdf, SC: _sc}
