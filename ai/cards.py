@@ -6,6 +6,7 @@ from typing import Literal
 Kind = Literal["built-in", "archive", "model-endpoint", "samd-vendor", "llm", "unavailable"]
 Role = Literal["triage", "detection", "quantification", "autonomous", "storage", "wording"]
 Prefers = Literal["thin", "soft"]
+Residence = Literal["here", "chosen", "own", "france", "contract"]
 Deidentification = Literal["none", "default", "default-dates-kept"]
 
 
@@ -25,6 +26,15 @@ class Clearance:
     authority: str  # FDA, CE, UKCA
     scope: str
     date: str  # ISO 8601, as exact as known; "" when not known
+    source: Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performance:
+    """A figure that somebody has published or that we measured, on what, and where to check it. Never one of ours by guess."""
+
+    what: str
+    value: str
     source: Source
 
 
@@ -53,6 +63,9 @@ class AlgorithmCard:
     prefers: tuple[Prefers, ...] = ()  # of several series that fit, in this order; then the largest
     intended_use: str = ""
     out_of_scope: str = ""
+    performance: tuple[Performance, ...] = ()  # empty: none that we could check
+    versions: tuple[str, ...] = ()  # known to us, newest first; what is seen in results is another thing
+    limits: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,5 +98,6 @@ class Card:
     interface: str = ""  # how it integrates; "no public interface: ..." where it has none
     is_public: bool = False  # has a public interface that our wire was written against
     regions: tuple[str, ...] = ()  # where the data goes; empty: by contract
+    residence: Residence = "contract"  # the same as a kind, to look for: here, a region one chooses, a place of one's own ...
     sources: tuple[Source, ...] = field(default=())
     limits: str = ""

@@ -16,6 +16,7 @@ from django.utils import timezone
 from ai.cards import Setting
 from ai.contract import Platform, PlatformError, platforms
 from ai.deident.surrogates import SECRET_BYTES, Keys
+from ai.governance.terms import terms_accepted_version
 from ai.models import Connection
 from ai.ways import platform_ways
 from journal.audit import Actor, audit_record
@@ -61,6 +62,7 @@ def connection_set(
     connection.name, connection.is_test, connection.is_enabled = name or found.card.name, is_test, is_enabled
     connection.settings, connection.secrets = plain, _sealed(json.dumps(hidden)) if hidden else ""
     connection.failures, connection.broken_until = 0, None
+    connection.terms = connection.terms or terms_accepted_version(platform=platform)
     connection.save()
     hook_set(tenant_id=tenant_id_current(), hook_id=connection.uuid)
     audit_record(

@@ -17,6 +17,9 @@ from django.utils import timezone
 from ai import breaker, jobs, results
 from ai.connections import connection_settings
 from ai.contract import Handle, Payload, Platform, PlatformError, Ways, platforms
+from ai.governance.disclosures import disclosure_taken
+from ai.governance.recalls import recall_words, recalls_standing
+from ai.governance.terms import NOT_ACCEPTED, terms_are_accepted
 from ai.handles import Sending, handle_asked, handle_make, sending_read
 from ai.lanes import LANES
 from ai.models import Job
@@ -123,7 +126,9 @@ def _refusal(job: Job) -> str:
         return "AI dispatch is paused for this hospital"
     if not job.connection.is_enabled:
         return "the connection is switched off"
-    return ""
+    if not terms_are_accepted(job.connection):
+        return NOT_ACCEPTED
+    return recall_words(recalls_standing().get((job.connection.platform, job.algorithm)))
 
 
 @contextmanager
@@ -158,6 +163,7 @@ def _send(tenant_id: int, claim: Claim) -> float | None:
         words = f"{len(handle.files)} objects" if handle.files else "findings without identity"
         jobs.exchange_keep(job_id=claim.sending.job_id, kind="send", is_good=True, words=words, began=began)
         jobs.job_sent(job_id=claim.sending.job_id, remote_id=remote_id, surrogate_uid=handle.study_uid, wait=wait)
+        disclosure_taken(job_uuid=claim.sending.job_uuid)
         event_publish(name="job.changed", ids={"job_id": claim.sending.job_id})
     return wait
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 NOTICE = "AI-generated, preliminary, not a medical device"
+REVIEWED = "AI-generated, not a medical device"  # once a person has decided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +170,31 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Correction:
+    """What a person says instead of one item: `item` is "measurement/0" or "finding/2", the kind and its place in the content.
+
+    `value` is in the measurement's own unit. Without one the item does not hold; `words` may say what does.
+    """
+
+    item: str
+    value: float | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """Which person stands behind a report version. What the algorithm said stays in the content as it said it."""
+
+    action: Literal["accept", "correct", "reject"]
+    by: str  # the person's name
+    by_id: str  # tenants.User
+    at: str  # ISO 8601
+    reason: str = ""  # a code of ai.review.reasons
+    words: str = ""
+    corrections: tuple[Correction, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportContent:
     """What a report version says. Kept as data on ai.models.Report.content and rendered by the portal, FHIR and DICOM."""
 
@@ -188,3 +214,4 @@ class ReportContent:
     is_flagged: bool = False
     wording: Wording | None = None
     notice: str = NOTICE
+    review: Review | None = None  # None: nobody has decided, or what was decided was taken back

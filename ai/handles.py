@@ -1,5 +1,6 @@
 """From a job's rows to what its platform is handed: files without identity, surrogate UIDs, or findings without identity for wording."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter
 from ai.connections import connection_keys
 from ai.contract import Handle, PlatformError, platforms
 from ai.findings import ReportContent
+from ai.governance.disclosures import FINDINGS, disclosure_begin
 from ai.models import Connection, Job, Report, Result
 from ai.outgoing import PROFILES, input_digest, job_folder, mapping_keep, mapping_of, objects_deidentify
 from ai.wires.roles import role_of
@@ -25,6 +27,7 @@ from tenants.services import performer_token_create
 
 PULL_WITHIN = timedelta(hours=1)
 REPORT_WITHIN = timedelta(minutes=1)
+WHAT = {"storage": "images, a record, or both", "wording": "findings as text"}  # by the algorithm's role; else images
 _content = TypeAdapter(ReportContent)
 
 
@@ -86,7 +89,7 @@ def handle_make(*, tenant_id: int, sending: Sending) -> Handle | None:
         raise PlatformError("not sent: the series has no images any more", is_permanent=True)
     if sending.is_in_house:
         with tenant_scope(tenant_id):
-            _disclose(sending, "none: nothing leaves the house")
+            _note(sending, "none: nothing leaves the house")
         return replace(_plain(sending), files=sending.sources)
     platform = platforms()[sending.connection.platform]
     folder = job_folder(tenant_id=tenant_id, job_id=sending.job_id)
@@ -98,7 +101,8 @@ def handle_make(*, tenant_id: int, sending: Sending) -> Handle | None:
     )  # fmt: skip
     with tenant_scope(tenant_id):
         mapping_keep(job_id=sending.job_id, mapping=out.mapping)
-        _disclose(sending, " ".join(sorted(out.codes)))
+        _note(sending, " ".join(sorted(out.codes)))
+        _disclose(sending, instances=len(out.files), profile=platform.deidentification, codes=sorted(out.codes))
         return replace(handle_asked(sending=sending), files=out.files, pull_token=_pull_token(tenant_id, sending))
 
 
@@ -127,7 +131,7 @@ def _plain(sending: Sending) -> Handle:
     )  # fmt: skip
 
 
-def _disclose(sending: Sending, profile: str) -> None:
+def _note(sending: Sending, profile: str) -> None:
     """Written before a byte leaves: what goes where, under which profile (CID 7050)."""
     audit_record(
         actor=Actor(name="system:dispatch"), action="ai.send", object_type="Study", object_id=sending.study_object,
@@ -137,6 +141,15 @@ def _disclose(sending: Sending, profile: str) -> None:
         },
     )  # fmt: skip
     Job.objects.filter(id=sending.job_id).update(input_sha256=input_digest(sending.digests))
+
+
+def _disclose(sending: Sending, *, instances: int, profile: str, codes: Sequence[str] = ()) -> None:
+    """The audit trail keeps one line a study and five minutes; of disclosures each one is kept."""
+    disclosure_begin(
+        job_uuid=sending.job_uuid, study_id=sending.study_id, connection=sending.connection, algorithm=sending.algorithm,
+        what=WHAT.get(sending.role, "images"), instances=instances, profile=profile, codes=codes,
+        input_sha256=input_digest(sending.digests),
+    )  # fmt: skip
 
 
 def _pull_token(tenant_id: int, sending: Sending) -> str:
@@ -158,7 +171,8 @@ def _wording(tenant_id: int, sending: Sending) -> Handle | None:
             if others.exclude(connection=sending.connection).exists() or _is_report_due(sending.study_id):
                 return None
             raise PlatformError("no algorithm has found anything that could be worded", is_permanent=True)
-        _disclose(sending, "findings only: no identity, no image")
+        _note(sending, "findings only: no identity, no image")
+        _disclose(sending, instances=0, profile=FINDINGS)
     return replace(_plain(sending), report=report, study_uid="", series_uid="", sop_uids=())
 
 
@@ -184,6 +198,9 @@ def _report(sending: Sending) -> ReportContent | None:
 
 
 def report_to_word(*, study_id: int) -> Report | None:
-    """The newest version of the report that has something to word."""
-    rows = Report.objects.filter(study_id=study_id).order_by("-issued_at", "-version")
-    return next((row for row in rows[:20] if row.content.get("measurements") or row.content.get("findings")), None)
+    """The newest report that has something to word, in its newest version. What a person changed or rejected is not worded."""
+    newest: dict[object, Report] = {}
+    for row in Report.objects.filter(study_id=study_id).order_by("-issued_at", "-version")[:60]:
+        newest.setdefault(row.uuid, row)
+    kept = [row for row in newest.values() if row.status in {Report.Status.PRELIMINARY, Report.Status.FINAL}]
+    return next((row for row in kept if row.content.get("measurements") or row.content.get("findings")), None)

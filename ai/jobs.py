@@ -191,7 +191,7 @@ def job_requeue(*, job_id: int, series_id: int, algorithm: str, actor: Actor) ->
     if algorithm == job.algorithm:
         Job.objects.filter(id=job_id).update(
             uuid=uuid.uuid4(), state=State.QUEUED, attempts=0, reason="", ended_at=None, remote_id="", answer_by=None, sent_at=None,
-            surrogate_uid="", input_sha256="", **asked,
+            surrogate_uid="", input_sha256="", version_said="", **asked,
         )  # fmt: skip
         job.refresh_from_db()
     else:

@@ -26,6 +26,7 @@ class Connection(TenantModel):
     is_enabled = models.BooleanField(default=True)
     stage = models.CharField(max_length=8, choices=Stage.choices, default=Stage.LIVE)
     pilot_readers = models.JSONField(default=list)  # ids of the users who see its results in the pilot
+    terms = models.CharField(max_length=16, default="", blank=True)  # version that was accepted; the words: TermsAcceptance
     is_test = models.BooleanField(default=False)  # a stand-in answers: its results never bear the vendor's name
     settings = models.JSONField(default=dict)  # what is no secret, by the names of Platform.settings
     secrets = models.TextField(default="", blank=True)  # the rest as a JSON object, sealed (tenants.crypto)
@@ -133,6 +134,7 @@ class Job(TenantModel):
     trace_id = models.CharField(max_length=32, default="", blank=True)
     input_sha256 = models.CharField(max_length=64, default="", blank=True)  # of the objects' own digests: what was asked about
     surrogate_uid = models.CharField(max_length=64, default="", blank=True)  # the study as the platform knows it
+    version_said = models.CharField(max_length=64, default="", blank=True)  # of the algorithm, as its answer says
     answer_by = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)
@@ -208,6 +210,7 @@ class Report(TenantModel):
     version = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.PRELIMINARY)
     stage = models.CharField(max_length=8, choices=Stage.choices, default=Stage.LIVE)  # of its job: who may see it
+    is_by_person = models.BooleanField(default=False)  # a verdict made this version, no result
     conclusion = models.TextField()
     content = models.JSONField()  # ai.contract.ReportContent as data
     trace_id = models.CharField(max_length=32, default="", blank=True)
@@ -215,10 +218,16 @@ class Report(TenantModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["tenant_id", "result"], name="report_once"),
+            models.UniqueConstraint(fields=["tenant_id", "result"], name="report_once", condition=models.Q(is_by_person=False)),
             models.UniqueConstraint(fields=["tenant_id", "uuid", "version"], name="report_version_once"),
         ]
-        indexes = [models.Index(fields=["tenant_id", "study"], name="report_by_study")]
+        indexes = [
+            models.Index(fields=["tenant_id", "study"], name="report_by_study"),
+            models.Index(fields=["tenant_id", "result"], name="report_by_result"),  # the constraint's own holds machines' versions only
+        ]
+
+
+REJECTED = frozenset({Report.Status.CANCELLED, Report.Status.ENTERED_IN_ERROR})  # by a person: nothing of it is to be used
 
 
 class ReportDelivery(TenantModel):
@@ -236,6 +245,7 @@ class ReportDelivery(TenantModel):
         CONFIRMED = "confirmed"  # the receiver has taken responsibility, not only the bytes
         OVERDUE = "overdue"  # it was asked, and has not answered in time; it still may
         FAILED = "failed"  # dead letter: shown with resend
+        SUPERSEDED = "superseded"  # a person decided before it was sent: what they decided goes in its place
 
     report = TenantForeignKey(Report, models.CASCADE)
     kind = models.CharField(max_length=16)  # ai.delivery.kinds
@@ -281,9 +291,11 @@ class DeliveryAttempt(TenantModel):
 
 
 # Django finds models in this module only; these know the ones above by name.
+from ai.governmodels import Disclosure, Recall, TermsAcceptance  # noqa: E402
+from ai.reviewmodels import Verdict  # noqa: E402
 from ai.workmodels import ReturnedObject, Workitem, WorkitemSubscription  # noqa: E402
 
 __all__ = [
-    "Connection", "Decision", "DeliveryAttempt", "Exchange", "Job", "JobMapping", "Report", "ReportDelivery", "Result", "ReturnedObject",
-    "RuleSet", "StageChange", "Workitem", "WorkitemSubscription",
+    "Connection", "Decision", "DeliveryAttempt", "Disclosure", "Exchange", "Job", "JobMapping", "Recall", "Report", "ReportDelivery",
+    "Result", "ReturnedObject", "RuleSet", "StageChange", "TermsAcceptance", "Verdict", "Workitem", "WorkitemSubscription",
 ]  # fmt: skip

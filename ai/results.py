@@ -20,6 +20,8 @@ from ai.deident.mapping import Mapping
 from ai.deident.payload import uids_check, uids_reverse
 from ai.deident.reidentify import object_reidentify
 from ai.findings import Answer, Note, Receipt
+from ai.flags import flag_raise
+from ai.governance.disclosures import disclosure_taken
 from ai.masks import MaskImpossible, is_unmasked, mask_encode
 from ai.models import Job, Result
 from ai.outgoing import mapping_of
@@ -125,6 +127,7 @@ def _is_with_platform(job: Job, mapping: Mapping | None) -> bool:
     """Whether it was sent. An answer may be faster than our own note of that, or the worker died before it: then the answer is the note."""
     if job.state == Job.State.QUEUED and mapping is not None:
         jobs.job_sent(job_id=job.id, remote_id=str(job.uuid), surrogate_uid=mapping.study_uid, wait=0)
+        disclosure_taken(job_uuid=str(job.uuid))
         job.refresh_from_db(fields=["state", "sent_at", "surrogate_uid"])
     return bool(job.state == Job.State.SENT)
 
@@ -156,13 +159,18 @@ def _gate(asked: _Asked, payload: Payload, kept: Sequence[Kept]) -> _Passed:
         if payload.data:
             uids_check(payload.data, mapping=asked.mapping, own=own)
         uids_check(asdict(answer), mapping=asked.mapping, own=own)
-        objects = _objects(asked, kept, own) if payload.kind == "dicom" else ()
+        # A triage algorithm's own pictures and documents say more than its flag: no reader is shown them.
+        objects = _objects(asked, kept, own) if payload.kind == "dicom" and not _is_triage(platform, asked.job.algorithm) else ()
         restored = _answer.validate_python(uids_reverse(asdict(answer), mapping=asked.mapping))
     except GateRefused as error:
         raise GateError(error.words) from None
     if restored.is_seen or restored.not_analysable is not None:
         gate_check(asked, restored)
     return _masked(asked, platform, payload, _Passed(answer=_named(asked, restored), objects=objects))
+
+
+def _is_triage(platform: Platform, algorithm: str) -> bool:
+    return any(one.name == algorithm and one.role == "triage" for one in platform.card.algorithms)
 
 
 def _masked(asked: _Asked, platform: Platform, payload: Payload, passed: _Passed) -> _Passed:
@@ -240,12 +248,14 @@ def _keep(job_id: int, answer: Answer, kept: Sequence[Kept]) -> bool:
     if not jobs.job_end(job_id=job_id, state=state, reason=reason):
         return False  # somebody was faster, or nobody waits any more
     returned_drop(connection_id=job.connection_id, study_uid=job.surrogate_uid)
+    Job.objects.filter(id=job_id).update(version_said=answer.algorithm.version[:64])
     result, _ = Result.objects.update_or_create(  # in the place of what was kept back, when the job was sent again
         job=job, defaults={
             "payload": asdict(answer), "files": copies_rows(kept), "is_analysable": answer.not_analysable is None,
             "received_at": timezone.now(),
         },
     )  # fmt: skip
+    flag_raise(job=job, answer=answer)
     event_publish(name="result.received", ids={"result_id": result.id})
     fault("results.before_commit")
     return True

@@ -63,11 +63,19 @@ def _state(study: Study, jobs: list[tuple[str, str]], reason: str | None) -> AiS
 
 def reports_of(*, study_id: int, reader: Reader) -> list[Report]:
     """The newest version of each report of a study; older versions stay in the history."""
+    return reports_of_studies(study_ids=[study_id], reader=reader).get(study_id, [])
+
+
+def reports_of_studies(*, study_ids: Sequence[int], reader: Reader) -> dict[int, list[Report]]:
+    """The same by study id, in the order in which the reports began: one query."""
     newest: dict[object, Report] = {}
-    rows = reports_shown(Report.objects.filter(study_id=study_id), reader).select_related("connection")
-    for report in rows.order_by("version"):
+    rows = reports_shown(Report.objects.filter(study_id__in=study_ids), reader).select_related("connection", "study")
+    for report in rows.order_by("version", "id"):
         newest[report.uuid] = report
-    return list(newest.values())
+    found: dict[int, list[Report]] = {}
+    for report in newest.values():
+        found.setdefault(report.study_id, []).append(report)
+    return found
 
 
 def decision_of(*, study: Study) -> Decision | None:

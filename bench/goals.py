@@ -129,6 +129,14 @@ GOALS = (
         what="Dry run over 1,000 studies", goal="2 s or less",
     ),
     Goal(
+        key="worklist_p95", row="worklist", limit=150.0, unit="ms", is_at_most=True, judged_by="the worst repetition, 50 and 200 rows",
+        what="Worklist: p95 with 100,000 studies", goal="150 ms or less",
+    ),
+    Goal(
+        key="worklist_kb", row="worklist", limit=150.0, unit="kB", is_at_most=True, judged_by="one page, uncompressed",
+        what="Worklist: 200 rows", goal="150 KB or less",
+    ),
+    Goal(
         key="quantify_seconds", row="quantify", limit=3.0, unit="s", is_at_most=True, judged_by="the worst repetition",
         what="MedHub Quantify: density mask of a 138-slice CT", goal="3 s or less of compute",
     ),

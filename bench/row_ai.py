@@ -19,6 +19,8 @@ from pathlib import Path
 from pydicom import dcmread
 
 from ai.connections import connection_set
+from ai.contract import platforms
+from ai.governance.terms import terms_accept, terms_of
 from ai.models import Report
 from ai.services import rule_set
 from bench.context import QUIET_SECONDS, Bench
@@ -139,7 +141,10 @@ def _hospital(vendor: _Vendor) -> Hospital:
     }  # fmt: skip
     with hospital.scope():
         entitlement_set(state="active")
-        made = connection_set(platform=PLATFORM, values=values, is_test=True, actor=Actor(name="system:bench"))
+        actor, terms = Actor(name="system:bench"), terms_of(platforms()[PLATFORM])
+        made = connection_set(platform=PLATFORM, values=values, is_test=True, actor=actor)
+        if terms is not None:
+            terms_accept(platform=PLATFORM, version=terms.version, actor=actor)
         rule_set(name="chest CT", connection=made, algorithm=ALGORITHM, conditions=[{"fact": "modality", "is": ["CT"]}])
     return hospital
 

@@ -18,6 +18,7 @@ from fhirapi.resources import (
     observation,
     organization,
     patient,
+    practitioner,
     provenance,
     task,
 )
@@ -197,20 +198,25 @@ def once(resources: list[Json]) -> list[Json]:
 
 
 def report_resources(*, report: ReportRow, hospital: HospitalRow, based_on: list[Json] | None = None) -> list[Json]:
-    """Patient, Organization, Device, Observations, DiagnosticReport, Provenance of one report."""
+    """Patient, Organization, Device, Observations, DiagnosticReport, Provenance of one report, and the people who decided about it."""
     algorithm = report.content.algorithm
-    label = label_of(content=report.content, status=report.status)
+    label = label_of(content=report.content, status=report.status, flags=report.flags)
+    plain = label_of(content=report.content, status=report.status)  # a device is of many reports, and only some may be flagged
     started = imaging_study.started_of(study=report.study, zone=hospital.zone)
     orders = based_on or []
-    observations = observation.to_fhir(report=report, label=label, started=started, based_on=orders)
+    observations = observation.to_fhir(report=report, label=label, started=started, based_on=orders, hospital=hospital.uuid)
     main = diagnostic_report.to_fhir(
-        report=report, label=label, started=started, observations=observations, based_on=orders, base=hospital.base
-    )
+        report=report, label=label, started=started, observations=observations, based_on=orders, base=hospital.base,
+        hospital=hospital.uuid,
+    )  # fmt: skip
+    people = {one.by_id: one.by_name for one in report.verdicts}  # as they were called last
     return [
         patient.to_fhir(patient=report.study.patient, hospital=hospital.uuid),
         organization.to_fhir(name=algorithm.manufacturer),
-        device.to_fhir(algorithm=algorithm, label=label),
+        device.to_fhir(algorithm=algorithm, label=plain),
         *observations,
         main,
         provenance.to_fhir(report=report, label=label, targets=[main, *observations]),
+        *(practitioner.to_fhir(hospital=hospital.uuid, by_id=by_id, name=name) for by_id, name in people.items()),
+        *provenance.reviews_to_fhir(report=report, label=label, hospital=hospital.uuid, main=main),
     ]

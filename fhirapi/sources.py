@@ -16,7 +16,8 @@ from django.db import connection
 from pydantic import TypeAdapter
 
 from ai.findings import Algorithm, ReportContent
-from ai.models import Job, Report, Stage
+from ai.governance.recalls import Flag, report_flags
+from ai.models import Job, Report, Stage, Verdict
 from imaging.models import Patient, Study
 from journal.models import AuditSeal
 from journal.wall.scope import tenant_id_current
@@ -95,7 +96,22 @@ class StudyRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VerdictRow:
+    """A step of a person. `version` is the report version that came of it."""
+
+    action: str
+    by_id: str
+    by_name: str
+    reason: str
+    words: str
+    version: int
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportRow:
+    """`machine_at`: when the newest version that no person made was issued. `verdicts` oldest first, also what was taken back."""
+
     uuid: UUID
     status: str
     conclusion: str
@@ -104,6 +120,9 @@ class ReportRow:
     study: StudyRow
     job_id: int = 0
     version: int = 1
+    flags: tuple[Flag, ...] = ()  # recalls of its algorithm
+    machine_at: datetime | None = None
+    verdicts: tuple[VerdictRow, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,17 +233,34 @@ def studies_read(*, study_ids: Sequence[int]) -> list[StudyRow]:
 
 def reports_read(*, report_ids: Sequence[int]) -> list[ReportRow]:
     """These reports in their newest versions, with study and patient but without the studies' series."""
-    names = ("uuid", "version", "status", "conclusion", "issued_at", "content", "result__job_id", *_of_study("study__"))
+    names = (
+        "uuid", "id", "version", "status", "conclusion", "issued_at", "content", "result__job_id", "is_by_person", *_of_study("study__"),
+    )  # fmt: skip
     asked = Report.objects.filter(id__in=report_ids).values("uuid")
-    rows = Report.objects.filter(uuid__in=asked, stage=Stage.LIVE).order_by("version").values_list(*names)
-    newest = {row[0]: row for row in rows}
+    rows = list(Report.objects.filter(uuid__in=asked, stage=Stage.LIVE).order_by("version").values_list(*names))
+    newest, machines = {row[0]: row for row in rows}, {row[0]: row[5] for row in rows if not row[8]}
+    verdicts = verdicts_read(report_uuids=[uuid for uuid, row in newest.items() if row[8]])
+    flags = report_flags(report_ids=[row[1] for row in newest.values()])
     return [
         ReportRow(
             uuid=uuid, version=version, status=status, conclusion=conclusion, issued_at=issued_at, content=report_content(content),
-            job_id=job_id, study=_study(rest, ()),
+            job_id=job_id, study=_study(rest, ()), machine_at=machines.get(uuid), verdicts=tuple(verdicts.get(uuid, ())),
+            flags=flags.get(report_id, ()),
         )
-        for uuid, version, status, conclusion, issued_at, content, job_id, *rest in newest.values()
+        for uuid, report_id, version, status, conclusion, issued_at, content, job_id, _, *rest in newest.values()
     ]  # fmt: skip
+
+
+def verdicts_read(*, report_uuids: Sequence[UUID]) -> dict[UUID, list[VerdictRow]]:
+    """By report; no statement where nobody has decided about any."""
+    found: dict[UUID, list[VerdictRow]] = {}
+    names = ("action", "by_id", "by_name", "reason", "words", "made_version", "at")
+    rows = Verdict.objects.filter(report__uuid__in=report_uuids).order_by("id").values_list("report__uuid", *names)
+    for uuid, action, by_id, by_name, reason, words, version, at in rows if report_uuids else ():
+        found.setdefault(uuid, []).append(
+            VerdictRow(action=action, by_id=by_id, by_name=by_name, reason=reason, words=words, version=version, at=at)
+        )
+    return found
 
 
 def jobs_read(*, job_ids: Sequence[int]) -> list[JobRow]:

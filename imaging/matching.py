@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from django.utils import timezone
 
 from imaging.models import Order, Study, Transfer, TransferStudy, WorkItem
+from imaging.priorities import order_priorities_take
 from journal.outbox import NewEvent, events_publish
 from journal.types import Event
 
@@ -59,6 +60,8 @@ def _match(studies: Sequence[Study]) -> list[Study]:
     for study in changed:
         study.order_id = found[study.id]
     Study.objects.bulk_update(changed, ["order"])
+    every = {order.id: order for orders in by_number.values() for order in orders}
+    order_priorities_take(studies=[(study, every.get(study.order_id or 0)) for study in studies])
     _items_write(studies, doubts)
     return changed
 

@@ -71,6 +71,47 @@ def slices_of(*, series_id: int) -> list[SliceFacts]:
     ]
 
 
+@dataclass(frozen=True)
+class SlicePlace:
+    """Where an image stands on the study page: its series, and its number among the pictures there."""
+
+    series_id: int
+    number: int
+
+
+def slice_places(*, study_id: int, sop_uids: Sequence[str]) -> dict[str, SlicePlace]:
+    """By SOP instance, of those that are here and can be drawn. One statement, and one for each of their series."""
+    rows = Instance.objects.filter(study_id=study_id, sop_instance_uid__in=sop_uids).values_list("series_id", flat=True)
+    found, wanted = {}, set(sop_uids)
+    for series_id in sorted(set(rows)):
+        number = 1
+        for item in slices_of(series_id=series_id):
+            if not item.is_image:
+                continue
+            if item.sop_instance_uid in wanted:
+                found[item.sop_instance_uid] = SlicePlace(series_id, number)
+            number += item.frames
+    return found
+
+
+@dataclass(frozen=True)
+class EarlierStudies:
+    """Of the same patient: those that are here, newest first, and what is being fetched."""
+
+    studies: list[Study]
+    fetches: list[Transfer]
+
+
+def studies_earlier(*, study: Study, limit: int = 20) -> EarlierStudies:
+    """By study date, which both state; the fetches are those that this study has asked for."""
+    rows = Study.objects.none()
+    if _day(study.study_date):
+        ours = Study.objects.filter(patient_id=study.patient_id, is_from_ai=False, number_of_instances__gt=0)
+        rows = ours.filter(study_date__lt=study.study_date).exclude(id=study.id).exclude(study_date="")
+    fetches = Transfer.objects.filter(kind=Transfer.Kind.PRIORS, unique_on__startswith=f"priors:{study.id}:")
+    return EarlierStudies(list(rows.order_by("-study_date", "-id")[:limit]), list(fetches.order_by("id")))
+
+
 def series_among(*, study_ids: Sequence[int]) -> list[Series]:
     return list(Series.objects.filter(study_id__in=study_ids).order_by("study_id", "number", "id"))
 
@@ -255,11 +296,14 @@ def study_priorities(*, studies: Sequence[Study]) -> dict[int, str]:
     for study in studies:
         extras = orders.get((study.accession_number, study.accession_issuer, study.patient_id), [])
         if len(extras) == 1:
-            found[study.id] = _priority(extras[0])
+            found[study.id] = order_priority(extras[0])
     return found
 
 
-def _priority(extra: str) -> str:
+def order_priority(extra: str) -> str:
+    """RequestedProcedurePriority of an order's optional attributes; empty where it says none."""
+    if not extra:
+        return ""
     return str(orjson.loads(extra).get(extra_name(PRIORITY), "")).strip().upper()
 
 

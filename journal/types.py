@@ -9,6 +9,7 @@ EVENTS = (
     "job.changed",  # job_id: it was made, sent, refused, given up or kept by the gate; of an answer the report tells
     "result.received",  # result_id: a platform's answer passed the gate
     "report.issued",  # report_id: a report version stands
+    "report.flagged",  # report_id: its algorithm was recalled, or that flag was cleared; what the report says is as it was
     "order.changed",  # order_id
     "patient.merged",  # patient_id, into_id
     "audit.sealed",  # first, last: positions of the chain

@@ -4,6 +4,7 @@ FLOW: dict[str, tuple[str, ...]] = {
     "study.completed": (
         "fhirapi.projections.imaging_study_project",
         "ai.routing.live.study_route",
+        "ai.routing.live.prior_route",
         "imaging.transfers.priors.priors_pull",
         "imaging.matching.study_order_match",
     ),
@@ -12,6 +13,7 @@ FLOW: dict[str, tuple[str, ...]] = {
     "job.changed": ("fhirapi.projections.job_project",),
     "result.received": ("ai.reports.report_issue", "ai.routing.live.result_route"),
     "report.issued": ("fhirapi.projections.diagnostic_report_project", "ai.delivery.services.report_deliver"),
+    "report.flagged": ("fhirapi.projections.diagnostic_report_project",),
     "order.changed": ("imaging.matching.order_studies_match",),
     "patient.merged": ("fhirapi.projections.patient_merge_project",),
     "audit.sealed": ("fhirapi.audit_events.audit_events_project",),

@@ -16,6 +16,7 @@ STATES = {
     "confirmed": ("ok", gettext_lazy("committed")),
     "overdue": ("note", gettext_lazy("stored, commitment overdue")),
     "failed": ("bad", gettext_lazy("not delivered")),
+    "superseded": ("off", gettext_lazy("not sent")),
 }
 
 
@@ -39,5 +40,5 @@ def delivery_row(delivery: ReportDelivery) -> DeliveryRow:
         word = gettext_lazy("stored, not committed")
     name = _("Our archive") if is_archive else delivery.target_name
     states = ReportDelivery.State
-    is_open = delivery.state == states.PENDING or (delivery.state == states.STORED and delivery.asked_at is None)
+    is_open = delivery.state in {states.PENDING, states.SUPERSEDED} or (delivery.state == states.STORED and delivery.asked_at is None)
     return DeliveryRow(delivery, name, delivery.report.version, StateWords(kind, str(word), delivery.words), not is_open)

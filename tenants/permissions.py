@@ -4,14 +4,17 @@ CAPABILITIES: dict[str, frozenset[str]] = {
     "owner": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "dicom.read", "dicom.delete", "node.manage",
         "transfer.manage", "delivery.manage", "audit.read", "storage.manage", "workitem.decide", "certificate.manage",
-        "query.manage", "fhir.manage", "ups.read", "ai.read", "ai.write",
+        "query.manage", "fhir.manage", "ups.read", "ai.read", "ai.write", "report.review",
     }),
     "admin": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "dicom.delete",
         "node.manage", "transfer.manage", "delivery.manage", "storage.manage", "workitem.decide", "certificate.manage",
         "query.manage", "fhir.manage", "ups.read", "ups.create", "ups.perform", "ups.cancel", "ai.read", "ai.write",
+        "report.review",
     }),
-    "radiologist": frozenset({"hospital.view", "study.read", "dicom.read", "report.read", "transfer.manage", "ai.read"}),
+    "radiologist": frozenset({
+        "hospital.view", "study.read", "dicom.read", "report.read", "report.review", "transfer.manage", "ai.read",
+    }),
     "integrator": frozenset({
         "hospital.view", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "node.manage", "transfer.manage", "delivery.manage",
         "query.manage", "ups.read", "ups.create", "ups.perform", "ups.cancel", "ai.read",

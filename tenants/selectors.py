@@ -1,18 +1,28 @@
 """Reading the directory: what the doors ask before a scope exists. Each answers with ids, never with clinical data."""
 
+from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import connection
 from django.utils import timezone
 
 from tenants.known import TokenHolder, known_tokens
-from tenants.models import Authority, CalledAE, DeviceCertificate, Hook, Membership, Tenant
+from tenants.models import Authority, CalledAE, DeviceCertificate, Hook, Membership, Tenant, User
 from tenants.services import token_digest
 
 
 def tenant_get(*, tenant_id: int) -> Tenant:
     return Tenant.objects.get(id=tenant_id)
+
+
+def tenant_zone(*, tenant_id: int) -> ZoneInfo:
+    """The hospital's time zone; UTC where it names none that is known."""
+    try:
+        return ZoneInfo(tenant_get(tenant_id=tenant_id).time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
 
 
 def token_holder(*, text: str) -> TokenHolder | None:
@@ -43,6 +53,12 @@ def membership_get(*, user_id: UUID, slug: str) -> Membership | None:
         .filter(user_id=user_id, tenant__slug=slug, tenant__is_active=True)
         .first()
     )
+
+
+def person_name(*, user_id: UUID) -> str:
+    """What a person is called in what they sign: the name, else the e-mail; empty for nobody."""
+    found = User.objects.filter(id=user_id, is_active=True).values_list("name", "email").first()
+    return (found[0].strip() or found[1]) if found else ""
 
 
 def memberships_of(*, user_id: UUID) -> list[Membership]:
@@ -113,3 +129,14 @@ def return_ae_of(*, tenant_id: int, connection_id: int) -> str:
 
 def tenant_by_slug(*, slug: str) -> Tenant | None:
     return Tenant.objects.filter(slug=slug, is_active=True).first()
+
+
+def member_names(*, tenant_id: int, user_ids: Sequence[str]) -> dict[str, str]:
+    """Name, or e-mail where there is none, of people of this hospital, by id."""
+    rows = Membership.objects.filter(tenant_id=tenant_id, user_id__in=user_ids).values_list("user_id", "user__name", "user__email")
+    return {str(user_id): name or email for user_id, name, email in rows}
+
+
+def members_of(*, tenant_id: int) -> list[Membership]:
+    """The people of a hospital with their roles, by name."""
+    return list(Membership.objects.select_related("user").filter(tenant_id=tenant_id).order_by("user__name", "user__email"))

@@ -11,10 +11,12 @@ from rest_framework.response import Response
 from ai.api.platforms import platform_found
 from ai.connecting import connection_save, hook_url, secrets_held
 from ai.connections import LONGEST, ConnectionRefused, connection_check
+from ai.governance.terms import TermsRefused, terms_accept, terms_are_accepted, terms_state
 from ai.models import Connection
 from ai.selectors import connection_get, connection_state, connections
 from ai.stages import MAX_READERS, STEPS, connection_switch, stage_changes, stage_of, stage_set
 from imaging.api.base import ApiView, ProblemSerializer, StrictSerializer
+from journal.audit import Actor
 from journal.wall.scope import tenant_scope
 
 
@@ -34,6 +36,7 @@ class ConnectionSerializer(serializers.Serializer[Any]):
     is_check_good = serializers.BooleanField(allow_null=True)
     check_words = serializers.CharField()
     broken_until = serializers.DateTimeField(allow_null=True)
+    are_terms_accepted = serializers.BooleanField(help_text="while they are not, no study goes there")
     secrets_made = serializers.DictField(
         child=serializers.CharField(), required=False, help_text="in the answer to PUT alone: secrets that we made, this once"
     )
@@ -45,6 +48,7 @@ class ConnectionSerializer(serializers.Serializer[Any]):
             "is_test": instance.is_test, "settings": instance.settings, "secrets": sorted(secrets_held(instance)),
             "hook": hook_url(instance), "checked_at": instance.checked_at, "is_check_good": instance.is_check_good,
             "check_words": instance.check_words, "broken_until": instance.broken_until,
+            "are_terms_accepted": terms_are_accepted(instance),
         }  # fmt: skip
 
 
@@ -58,6 +62,7 @@ class ConnectionSetSerializer(StrictSerializer):
     settings = serializers.DictField(child=serializers.CharField(max_length=LONGEST, allow_blank=True, trim_whitespace=False), default=dict)
     is_test = serializers.BooleanField(default=False)
     is_enabled = serializers.BooleanField(required=False)
+    terms = serializers.CharField(required=False, max_length=16, help_text="version of the platform's terms that is accepted by this")
 
 
 class CheckAnswerSerializer(serializers.Serializer[Any]):
@@ -98,6 +103,8 @@ class ConnectionView(ApiView):
         body = ConnectionSetSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         asked = dict(body.validated_data)
+        if terms := asked.pop("terms", ""):
+            terms_agree(platform=platform, version=terms, actor=self.actor)
         try:
             saved = connection_save(platform=platform, values=asked.pop("settings"), actor=self.actor, **asked)
         except ConnectionRefused as refused:
@@ -191,3 +198,59 @@ class ConnectionStageView(ApiView):
         asked = dict(body.validated_data)
         readers = [str(one) for one in asked.pop("readers")] if "readers" in asked else None
         return Response(_stage_data(stage_set(connection_id=connection.id, readers=readers, actor=self.actor, **asked)))
+
+
+class ClauseSerializer(serializers.Serializer[Any]):
+    title = serializers.CharField()
+    text = serializers.CharField()
+
+
+class TermsStateSerializer(serializers.Serializer[Any]):
+    """What is sent, where and how, and who answers for it; null where nothing leaves the house."""
+
+    version = serializers.CharField(allow_null=True)
+    clauses = ClauseSerializer(many=True)
+    is_accepted = serializers.BooleanField()
+    accepted_version = serializers.CharField(allow_null=True)
+    accepted_by = serializers.CharField(allow_null=True)
+    accepted_at = serializers.DateTimeField(allow_null=True)
+
+
+class TermsSerializer(StrictSerializer):
+    version = serializers.CharField(max_length=16)
+
+
+def terms_agree(*, platform: str, version: str, actor: Actor) -> None:
+    """Raises ValidationError, beside `terms`."""
+    try:
+        terms_accept(platform=platform, version=version, actor=actor)
+    except TermsRefused as refused:
+        raise exceptions.ValidationError({"terms": [refused.user_message]}) from None
+
+
+class ConnectionTermsView(ApiView):
+    """POST accepts the version that was read. It may come before the connection."""
+
+    capabilities = {"GET": "ai.read", "POST": "ai.write"}
+
+    @extend_schema(operation_id="connections_terms", responses={200: TermsStateSerializer, 404: ProblemSerializer})
+    def get(self, request: Request, slug: str, platform: str) -> Response:
+        state = terms_state(platform=platform_found(platform))
+        accepted = state.accepted
+        return Response({
+            "version": state.terms.version if state.terms else None, "is_accepted": state.is_accepted,
+            "clauses": ClauseSerializer(state.terms.clauses if state.terms else (), many=True).data,
+            "accepted_version": accepted.version if accepted else None, "accepted_by": accepted.by if accepted else None,
+            "accepted_at": accepted.at if accepted else None,
+        })  # fmt: skip
+
+    @extend_schema(
+        operation_id="connections_terms_accept", request=TermsSerializer,
+        responses={200: TermsStateSerializer, 400: ProblemSerializer, 404: ProblemSerializer},
+    )  # fmt: skip
+    def post(self, request: Request, slug: str, platform: str) -> Response:
+        platform_found(platform)
+        body = TermsSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        terms_agree(platform=platform, version=body.validated_data["version"], actor=self.actor)
+        return self.get(request, slug, platform)

@@ -20,6 +20,7 @@ from ai.delivery.selectors import (
     reports_page,
 )
 from ai.delivery.services import delivery_resend
+from ai.governance.recalls import report_flags
 from ai.models import Report, ReportDelivery
 from ai.printing.pdf import PrintingError, report_pdf
 from ai.readers import Reader
@@ -86,6 +87,15 @@ class DeliveryPageSerializer(serializers.Serializer[Any]):
     next = serializers.URLField(allow_null=True)
 
 
+class RecallFlagSerializer(serializers.Serializer[Any]):
+    """A reader of the report must know this first."""
+
+    id = serializers.UUIDField(source="uuid")
+    since = serializers.DateTimeField()
+    reason = serializers.CharField()
+    is_lifted = serializers.BooleanField(help_text="new runs are allowed again; this report stays flagged")
+
+
 class ReportSerializer(serializers.Serializer[Any]):
     """A report version; its findings are read over FHIR."""
 
@@ -97,6 +107,7 @@ class ReportSerializer(serializers.Serializer[Any]):
     algorithm = serializers.CharField()
     is_test = serializers.BooleanField(help_text="made by a stand-in")
     conclusion = serializers.CharField()
+    recalls = RecallFlagSerializer(many=True, help_text="why the hospital stopped its algorithm; the report stays as it is")
     issued_at = serializers.DateTimeField()
     pdf = serializers.URLField()
 
@@ -105,6 +116,7 @@ class ReportSerializer(serializers.Serializer[Any]):
         return {
             "id": str(instance.uuid), "version": instance.version, "status": instance.status, "study": str(instance.study.uuid),
             "platform": instance.connection.platform, "algorithm": instance.algorithm, "is_test": instance.connection.is_test,
+            "recalls": RecallFlagSerializer(self.context["flags"].get(instance.id, ()), many=True).data,
             "conclusion": instance.conclusion, "issued_at": instance.issued_at, "pdf": f"{where}?version={instance.version}",
         }  # fmt: skip
 
@@ -146,6 +158,10 @@ def _report(request: Request, uuid: UUID) -> Report:
     return report
 
 
+def _context(request: Request, slug: str, reports: list[Report]) -> dict[str, Any]:
+    return {"request": request, "slug": slug, "flags": report_flags(report_ids=[one.id for one in reports])}
+
+
 def _reader(request: Request) -> Reader:
     return Reader(sees_all=is_allowed(role=request.auth.role, capability="ai.write"))
 
@@ -167,7 +183,7 @@ class ReportsView(ApiView):
         cursor, limit = page_of(request)
         found = reports_page(reader=_reader(request), before=cursor, size=limit + 1, study_uuid=_study(request))
         audit_record(actor=self.actor, action="study.report.view", object_type="Hospital", object_id=str(self.tenant_id))
-        items = ReportSerializer(found[:limit], many=True, context={"request": request, "slug": slug}).data
+        items = ReportSerializer(found[:limit], many=True, context=_context(request, slug, found[:limit])).data
         kept = {"study": request.query_params["study"]} if "study" in request.query_params else {}
         return page_response(request, list(items), found[limit - 1].id if len(found) > limit else 0, **kept)
 
@@ -187,7 +203,7 @@ class ReportView(ApiView):
     def get(self, request: Request, slug: str, uuid: UUID) -> Response:
         report = _report(request, uuid)
         audit_record(actor=self.actor, action="study.report.view", object_type="Study", object_id=str(report.study.uuid))
-        return Response(ReportDetailSerializer(report, context={"request": request, "slug": slug}).data)
+        return Response(ReportDetailSerializer(report, context=_context(request, slug, [report])).data)
 
 
 class ReportPdfView(ApiView):

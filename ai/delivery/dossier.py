@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from os import PathLike, fspath
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -11,11 +13,14 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from ai.contract import platforms
-from ai.encoding.edition import Edition
+from ai.encoding.edition import Edition, Verifier
+from ai.encoding.stamp import cut
 from ai.findings import Document, ReportContent
-from ai.models import Report
+from ai.governance.recalls import flag_words, report_flags
+from ai.models import REJECTED, Report
 from ai.printing.sheet import Head, ReportSheet, report_sheet
-from imaging.models import Instance
+from ai.reports import flag_only
+from imaging.models import Instance, Node
 from imaging.storage import object_path
 from tenants.selectors import tenant_get
 
@@ -51,6 +56,8 @@ class Dossier:
     first: str | PathLike[str]
     images: tuple[SourceImage, ...]
     masks: tuple["FiledMask", ...] = ()
+    rejects: tuple["Dossier", ...] = ()  # of a report that was rejected: its versions that were objects
+    has_pages: bool = False  # some node takes results as pictures of their pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +85,18 @@ def dossier_read(*, report: Report) -> Dossier:
     tenant = tenant_get(tenant_id=report.tenant_id)
     return Dossier(
         report_uuid=report.uuid, study_uuid=report.study.uuid, content=content, status=report.status, hospital=tenant.name,
-        title=_title(report), edition=_edition(report, tenant.time_zone), first=object_path(found[0][3]),
+        title=_title(report), edition=_edition(report, tenant.time_zone, tenant.name), first=object_path(found[0][3]),
         images=tuple(SourceImage(sop_uid=uid, sop_class_uid=sop_class, series_uid=series) for uid, sop_class, series, _ in found),
-        masks=_masks(report, content),
+        masks=_masks(report, content), rejects=_rejects(report), has_pages=Node.objects.filter(results_as="sc").exists(),
     )  # fmt: skip
+
+
+def _rejects(report: Report) -> tuple[Dossier, ...]:
+    """Every version with objects of its own; what an earlier rejection note named already is named again, which changes nothing."""
+    if report.status not in REJECTED:
+        return ()
+    rows = Report.objects.filter(uuid=report.uuid, version__lt=report.version).exclude(status__in=REJECTED)
+    return tuple(dossier_read(report=one) for one in rows.select_related("study", "connection").order_by("version"))
 
 
 def _masks(report: Report, content: ReportContent) -> tuple[FiledMask, ...]:
@@ -96,15 +111,31 @@ def _masks(report: Report, content: ReportContent) -> tuple[FiledMask, ...]:
 
 
 def content_of(report: Report) -> ReportContent:
-    return _content.validate_python(report.content)
+    """`report` with its connection."""
+    return _content.validate_python(flag_only(report.content, platform=report.connection.platform, algorithm=report.algorithm))
 
 
-def _edition(report: Report, zone: str) -> Edition:
-    before = Report.objects.filter(uuid=report.uuid, version__lt=report.version).order_by("-version").first()
+def _edition(report: Report, zone: str, hospital: str) -> Edition:
+    earlier = Report.objects.filter(uuid=report.uuid, version__lt=report.version).exclude(status__in=REJECTED)
+    review = report.content.get("review")
     return Edition(
         report_uuid=report.uuid, version=report.version, issued_at=report.issued_at.astimezone(ZoneInfo(zone)),
-        replaces=before.version if before else 0, is_final=report.status in {Report.Status.FINAL, Report.Status.AMENDED},
+        replaces=earlier.order_by("-version").values_list("version", flat=True).first() or 0,
+        is_final=report.status in {Report.Status.FINAL, Report.Status.AMENDED},
+        verifier=_verifier(review, hospital, zone) if review else None,
     )  # fmt: skip
+
+
+def _verifier(review: dict[str, Any], hospital: str, zone: str) -> Verifier:
+    at = datetime.fromisoformat(review["at"]).astimezone(ZoneInfo(zone))
+    return Verifier(name=person_pn(review["by"]), organization=cut(hospital), at=at)
+
+
+def person_pn(name: str) -> str:
+    """A name as people write it, as a PN: the last word is taken for the family name (PS3.5 6.2.1). 64 characters at most."""
+    words = "".join(char if char.isprintable() and char not in "\\^=" else " " for char in name).split()
+    *given, family = words or ["unknown"]
+    return f"{family}^{' '.join(given)}"[:64]
 
 
 def _title(report: Report) -> str:
@@ -162,5 +193,6 @@ def shown_sheet(*, report: Report) -> ReportSheet:
         issued_at=report.issued_at.astimezone(ZoneInfo(tenant.time_zone)), patient_name=study.patient.name,
         patient_id=study.patient.patient_id, birth_date=study.patient.birth_date, sex=study.patient.sex,
         accession_number=study.accession_number, study_date=study.study_date, study_description=study.description,
+        recalls=tuple(flag_words(flag, ZoneInfo(tenant.time_zone)) for flag in report_flags(report_ids=[report.id]).get(report.id, ())),
     )  # fmt: skip
     return report_sheet(content=content_of(report), head=head)

@@ -2,22 +2,26 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from os import fspath
 from pathlib import Path
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from ai.delivery.dossier import Dossier, filed_sheet, mask_references, sources_read
 from ai.encoding.capture import pdf_encode, sc_encode
 from ai.encoding.edition import EncodingError
+from ai.encoding.kos import kos_encode
 from ai.encoding.sr import sr_encode
 from ai.encoding.stamp import bytes_of
 from ai.printing.pdf import PrintingError, report_pages_png, report_pdf
 
-SR, SEG, PDF, SC = "SR", "SEG", "PDF", "SC"
+SR, SEG, PDF, SC, KOS = "SR", "SEG", "PDF", "SC", "KOS"
 ARCHIVE_FORMS = (SR, PDF)  # a mask was filed when its result was taken
 # imaging.Node.results_as -> what is sent there: who takes an SR takes what it points at
+REJECTION = (KOS,)  # instead of any other form, whatever the node takes results as
 FORMS: dict[str, tuple[str, ...]] = {"sr": (SR, SEG), "pdf": (PDF,), "sc": (SC,), "sr+pdf": (SR, SEG, PDF)}
 
 
@@ -107,4 +111,15 @@ def _sc(dossier: Dossier, sources: Sequence[Dataset]) -> list[Dataset]:
     return sc_encode(pages=pages, sources=sources, content=dossier.content, edition=dossier.edition)
 
 
-_MAKERS: dict[str, Callable[[Dossier, Sequence[Dataset]], list[Dataset]]] = {SR: _sr, PDF: _pdf, SC: _sc}
+def _kos(dossier: Dossier, sources: Sequence[Dataset]) -> list[Dataset]:
+    """Names what was made of the earlier versions for any receiver: one note for all of them."""
+    found: dict[str, Dataset] = {}
+    forms = (SR, SEG, PDF, SC) if dossier.has_pages else (SR, SEG, PDF)
+    for earlier in dossier.rejects:
+        for one in report_objects(earlier, forms=forms).objects:
+            header = dcmread(BytesIO(one.data), stop_before_pixels=True)
+            found[str(header.SOPInstanceUID)] = header
+    return [kos_encode(rejected=list(found.values()), source=sources[0], content=dossier.content, edition=dossier.edition)]
+
+
+_MAKERS: dict[str, Callable[[Dossier, Sequence[Dataset]], list[Dataset]]] = {SR: _sr, PDF: _pdf, SC: _sc, KOS: _kos}

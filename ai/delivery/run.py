@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ai.delivery.dossier import NoSourceError, dossier_read
 from ai.delivery.hearing import peer_hear
-from ai.delivery.objects import ARCHIVE_FORMS, FORMS, SEG, NotEncodableError, report_objects
+from ai.delivery.objects import ARCHIVE_FORMS, FORMS, REJECTION, SEG, NotEncodableError, report_objects
 from ai.delivery.sending import Receiver, RefusedError, Sent, node_of, objects_deliver, receiver_of
 from ai.delivery.services import (
     ARCHIVE,
@@ -25,7 +25,7 @@ from ai.delivery.services import (
     delivery_renew,
     delivery_stored,
 )
-from ai.models import ReportDelivery
+from ai.models import REJECTED, ReportDelivery
 from imaging.scu.association import NotPossibleError, NotReachedError, peer_of
 from imaging.scu.commit import commitment_ask
 from journal.faults import fault
@@ -73,6 +73,8 @@ def _deliver(row: ReportDelivery, lease: Lease) -> Sent:
         dossier = dossier_read(report=row.report)
         receiver = Receiver() if row.kind == ARCHIVE else receiver_of(row)
     forms = ARCHIVE_FORMS if row.kind == ARCHIVE else FORMS.get(receiver.forms, FORMS["sr"])
+    if dossier.status in REJECTED:
+        forms = REJECTION
     if SEG in forms and any(mask.path is None for mask in dossier.masks) and timezone.now() - dossier.edition.issued_at < MASK_WITHIN:
         raise RefusedError("the mask is not in the archive yet")
     made = report_objects(dossier, forms=forms)

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from ai.encoding.edition import uid_of
 from ai.models import DeliveryAttempt, Report, ReportDelivery
 from ai.readers import Reader, reports_shown
+from imaging.models import Series
 
 
 def report_by_uuid(*, uuid: object, reader: Reader, version: int = 0) -> Report | None:
@@ -12,6 +15,20 @@ def report_by_uuid(*, uuid: object, reader: Reader, version: int = 0) -> Report 
     rows = reports_shown(Report.objects.filter(uuid=uuid), reader).select_related("study__patient", "connection").order_by("-version")
     found: Report | None = (rows.filter(version=version) if version else rows).first()
     return found
+
+
+def overlay_series(*, report: Report) -> str:
+    """The series that a viewer shows over the images: the report's mask, else our SR where it has outlines; "" where neither is filed."""
+    content = report.content
+    wanted = [one["series_uid"] for one in content.get("documents") or () if one["kind"] == "SEG"]
+    if has_outlines(content):
+        wanted.append(uid_of(report.uuid, "SR", "series"))
+    here = set(Series.objects.filter(study_id=report.study_id, series_uid__in=wanted).values_list("series_uid", flat=True))
+    return next((uid for uid in wanted if uid in here), "")
+
+
+def has_outlines(content: dict[str, Any]) -> bool:
+    return any(one.get("outlines") for one in (*content["measurements"], *(content.get("findings") or ())))
 
 
 def reports_page(*, reader: Reader, before: int = 0, size: int = 50, study_uuid: object = None) -> list[Report]:

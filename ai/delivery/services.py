@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from pydicom.uid import generate_uid
 
-from ai.models import DeliveryAttempt, Report, ReportDelivery
+from ai.models import REJECTED, DeliveryAttempt, Report, ReportDelivery
 from imaging.models import Node
 from journal.audit import Actor, audit_record
 from journal.outbox import PermanentError, lease_end
@@ -43,9 +43,7 @@ def report_deliver(*, event: Event) -> None:
     report = Report.objects.filter(id=event.ids["report_id"]).first()
     if report is None:
         raise PermanentError("the report is not there")
-    receivers = [(ARCHIVE, "", ARCHIVE_NAME)]
-    for node in Node.objects.exclude(results_as="").order_by("id"):
-        receivers.append((BY[Node.ResultsBy(node.results_by)], str(node.id), node.ae_title))
+    receivers = _receivers(report)
     now = timezone.now()
     for kind, target, name in receivers:
         row, is_new = ReportDelivery.objects.get_or_create(
@@ -54,6 +52,25 @@ def report_deliver(*, event: Event) -> None:
         )  # fmt: skip
         if is_new:
             _nudge(row.id)
+
+
+def _receivers(report: Report) -> list[tuple[str, str, str]]:
+    """Our archive, the nodes that get results, and of a person's version every node that has an earlier one.
+
+    A rejection goes only to who may have what is rejected. An earlier version that no attempt was made to send is not sent any more.
+    """
+    found = {(ARCHIVE, ""): ARCHIVE_NAME}
+    is_rejected = report.status in REJECTED
+    if not is_rejected:
+        nodes = Node.objects.exclude(results_as="").order_by("id")
+        found |= {(BY[Node.ResultsBy(node.results_by)], str(node.id)): node.ae_title for node in nodes}
+    if report.is_by_person:
+        earlier = ReportDelivery.objects.filter(report__uuid=report.uuid, report__version__lt=report.version).exclude(kind=ARCHIVE)
+        waiting = earlier.filter(state=State.PENDING)
+        told = earlier.exclude(state__in=[State.PENDING, State.SUPERSEDED], attempts=0)
+        found |= {(kind, target): name for kind, target, name in told.order_by("id").values_list("kind", "target", "target_name")}
+        waiting.update(state=State.SUPERSEDED, due_at=None, ended_at=timezone.now(), words="a person decided before it was sent")
+    return [(kind, target, name) for (kind, target), name in found.items()]
 
 
 def _nudge(delivery_id: int) -> None:
@@ -163,11 +180,21 @@ def attempt_keep(row: ReportDelivery, *, is_good: bool, words: str, milliseconds
     )
 
 
+def is_resendable(delivery: ReportDelivery) -> bool:
+    """Not while it is on its way, and never again once a person has decided otherwise than this version says."""
+    if delivery.state == State.PENDING or (delivery.state == State.STORED and delivery.asked_at is None):
+        return False
+    newer = Report.objects.filter(uuid=delivery.report.uuid, version__gt=delivery.report.version)
+    return not newer.filter(is_by_person=True).exists()
+
+
 def delivery_resend(*, actor: Actor, delivery: ReportDelivery) -> bool:
     """Once more, from the start; earlier attempts stay on record. False for one that a worker has, or will have.
 
     A transaction of commitment that was open is forgotten: what is answered to it changes nothing any more.
     """
+    if not is_resendable(delivery):
+        return False
     ended = ReportDelivery.objects.filter(id=delivery.id).exclude(state=State.PENDING)
     again = ended.exclude(state=State.STORED, asked_at=None).update(
         state=State.PENDING, attempts=0, words="", due_at=timezone.now(), ended_at=None, transaction_uid="", references={},

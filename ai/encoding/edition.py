@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-Kind = Literal["SR", "SEG", "SC", "PDF", "DEVICE", "TRACK", "DIMENSIONS"]
-SERIES_NUMBERS = {"SR": 9101, "SEG": 9102, "SC": 9103, "PDF": 9104}
+Kind = Literal["SR", "SEG", "SC", "PDF", "KOS", "DEVICE", "TRACK", "DIMENSIONS"]
+SERIES_NUMBERS = {"SR": 9101, "SEG": 9102, "SC": 9103, "PDF": 9104, "KOS": 9105}
 
 
 class EncodingError(ValueError):
@@ -15,10 +15,19 @@ class EncodingError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Verifier:
+    """The person who answers for a version, as DICOM names people (PN), for which organization, and since when."""
+
+    name: str
+    organization: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Edition:
     """`issued_at` is aware, in the hospital's own zone. `replaces`: an earlier version's number that was filed before, 0 for none.
 
-    `is_final`: a named radiologist has decided; the objects stay UNVERIFIED all the same, since nobody signed *them*.
+    `is_final`: a named person has decided; then `verifier` says who, and the SR is VERIFIED.
     """
 
     report_uuid: UUID
@@ -26,6 +35,7 @@ class Edition:
     issued_at: datetime
     replaces: int = 0
     is_final: bool = False
+    verifier: Verifier | None = None
 
     def series_uid(self, kind: Kind) -> str:
         """One series a kind and report: its versions stand together."""

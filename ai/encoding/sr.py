@@ -11,9 +11,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from ai.encoding.edition import Edition, EncodingError, uid_of
 from ai.encoding.groups import Grouping, concept
 from ai.encoding.stamp import cut, evidence_of, maker_of, stamp
-from ai.findings import Algorithm, Coding, ReportContent
+from ai.findings import REVIEWED, Algorithm, Coding, ReportContent
 from ai.reading.part10 import items_of
 from ai.reading.schemes import HUB, coding_of
+from ai.review.applied import content_applied, corrections_told, review_words
 
 NOTICE = Coding(system=HUB, code="notice", display="Notice")
 DRAFT = Coding(system=HUB, code="draft-wording", display="Draft wording by a language model, not a finding")
@@ -25,29 +26,36 @@ UDI = CodedConcept("128739", "DCM", "UDI")
 def sr_encode(
     *, content: ReportContent, sources: Sequence[Dataset], edition: Edition, segmentations: Sequence[Dataset] = (), is_3d: bool = True
 ) -> Dataset:
-    """The SR document of this version, UNVERIFIED, PARTIAL and PRELIMINARY until a person has decided.
+    """The SR document of this version: UNVERIFIED, PARTIAL and PRELIMINARY until a person has decided; then VERIFIED by that person.
 
     `sources`: headers of the images that were computed from, all of one study; each is evidence. `segmentations`: masks that
     belong to the report. `is_3d=False` for receivers that do not take Comprehensive 3D SR. Raises EncodingError.
     """
     classes = {str(source.SOPInstanceUID): str(source.SOPClassUID) for source in sources}
     algorithm = _algorithm(content)
-    groups = Grouping(content=content, algorithm=algorithm, edition=edition, classes=classes).all(segmentations)
+    groups = Grouping(content=content_applied(content), algorithm=algorithm, edition=edition, classes=classes).all(segmentations)
     if not groups:
         raise EncodingError("the report has no measurement, finding or reason that an SR could say")
     evidence = evidence_of([*sources, *segmentations])
     report = hd.sr.MeasurementReport(
-        observation_context=hd.sr.ObservationContext(observer_device_context=_observer(algorithm)),
+        observation_context=hd.sr.ObservationContext(
+            observer_device_context=_observer(algorithm), observer_person_context=_corrector(content, edition)
+        ),
         procedure_reported=_procedure(sources[0]), imaging_measurements=groups, title=codes.DCM.ImagingMeasurementReport,
     )  # fmt: skip
     report[0].ContentSequence.extend(_remarks(content))
     kind = hd.sr.Comprehensive3DSR if is_3d else hd.sr.ComprehensiveSR
+    verifier = edition.verifier
     dataset: Dataset = kind(
         evidence=evidence, content=report, series_instance_uid=edition.series_uid("SR"), series_number=1,
         sop_instance_uid=edition.sop_uid("SR"), instance_number=1, manufacturer="", is_final=edition.is_final,
+        is_complete=verifier is not None, is_verified=verifier is not None,
+        verifying_observer_name=verifier.name if verifier else None, verifying_organization=verifier.organization if verifier else None,
         transfer_syntax_uid=ExplicitVRLittleEndian, specific_character_set="ISO_IR 192",
     )  # fmt: skip
-    dataset.CompletionFlagDescription = cut(content.notice)
+    dataset.CompletionFlagDescription = cut(REVIEWED if verifier else content.notice)
+    if verifier:  # the moment of the decision, not of the encoding: a retry makes the same bytes
+        dataset.VerifyingObserverSequence[0].VerificationDateTime = verifier.at.strftime("%Y%m%d%H%M%S%z")
     if edition.replaces:
         dataset.PredecessorDocumentsSequence = [_predecessor(dataset, edition)]
     stamp(dataset, kind="SR", source=sources[0], content=content, edition=edition)
@@ -58,6 +66,14 @@ def _algorithm(content: ReportContent) -> Algorithm:
     """As the device that observes: a stand-in under its own name."""
     made_by = content.algorithm
     return Algorithm(name=made_by.name, version=made_by.version, manufacturer=maker_of(content), udi=made_by.udi)
+
+
+def _corrector(content: ReportContent, edition: Edition) -> hd.sr.ObserverContext | None:
+    """Beside the device, who changed what it said (TID 1003). Who only agreed has observed nothing: that is the verification."""
+    if edition.verifier is None or content.review is None or content.review.action != "correct":
+        return None
+    person = hd.sr.PersonObserverIdentifyingAttributes(name=edition.verifier.name, organization_name=edition.verifier.organization)
+    return hd.sr.ObserverContext(codes.DCM.Person, person)
 
 
 def _observer(algorithm: Algorithm) -> hd.sr.ObserverContext:
@@ -80,7 +96,10 @@ def _procedure(source: Dataset) -> CodedConcept:
 
 def _remarks(content: ReportContent) -> list[hd.sr.ContentItem]:
     """TID 1500 may be extended: the notice, notes and a draft stand at the root, where every viewer shows them."""
-    said = [(concept(NOTICE), content.notice), *((COMMENT, note.text) for note in content.notes)]
+    said = [(concept(NOTICE), REVIEWED if content.review else content.notice), *((COMMENT, note.text) for note in content.notes)]
+    if content.review:
+        told = [f"{one.term}: {one.after}; the algorithm said: {one.before}" for one in corrections_told(content)]
+        said += [(COMMENT, text) for text in (review_words(content.review), *told)]
     if content.wording:
         said.append((concept(DRAFT), f"{content.wording.text} ({content.wording.model})"))
     contains = hd.sr.RelationshipTypeValues.CONTAINS

@@ -7,6 +7,7 @@ HEAD = frozenset({"HEAD", "BRAIN", "SKULL"})
 NECK = frozenset({"CSPINE", "NECK", "HEADNECK", "SPINE"})
 CHEST = frozenset({"CHEST", "THORAX", "CHESTABDOMEN", "CHESTABDPELVIS"})
 SPINE = frozenset({"SPINE", "TSPINE", "LSPINE", "TLSPINE", "CHEST", "ABDOMEN", "CHESTABDOMEN", "CHESTABDPELVIS", "ABDOMENPELVIS"})
+NO_TRIAGE = "a diagnosis, or leaving a study unread: every study is read in full, whether it is flagged or not"
 TRIAGE_ONLY = "asks that a study be read first; gives no finding, and its silence is none either"
 
 
@@ -31,22 +32,22 @@ class Aidoc(PerformerPlatform):
             AlgorithmCard(
                 name="ich-triage", title="BriefCase ICH", modalities=frozenset({"CT"}), body_parts=HEAD, role="triage", is_contrast=False,
                 clearance="FDA; the number was not verified by us", findings=("suspected intracranial haemorrhage",),
-                intended_use=TRIAGE_ONLY,
+                intended_use=TRIAGE_ONLY, out_of_scope=NO_TRIAGE,
             ),
             AlgorithmCard(
                 name="cspine-triage", title="BriefCase C-spine fracture", modalities=frozenset({"CT"}), body_parts=NECK, role="triage",
-                clearance="FDA K203508", findings=("suspected cervical spine fracture",), intended_use=TRIAGE_ONLY,
+                clearance="FDA K203508", findings=("suspected cervical spine fracture",), intended_use=TRIAGE_ONLY, out_of_scope=NO_TRIAGE,
                 clearances=(FRACTURE,),
             ),
             AlgorithmCard(
                 name="pe-triage", title="BriefCase central PE", modalities=frozenset({"CT"}), body_parts=CHEST, role="triage",
                 is_contrast=True, clearance="FDA K232751", findings=("suspected central pulmonary embolism",),
-                intended_use=TRIAGE_ONLY, clearances=(EMBOLISM,),
+                intended_use=TRIAGE_ONLY, out_of_scope=NO_TRIAGE, clearances=(EMBOLISM,),
             ),
             AlgorithmCard(
                 name="vcf-triage", title="BriefCase vertebral compression fracture", modalities=frozenset({"CT"}), body_parts=SPINE,
                 role="triage", clearance="FDA K222692", findings=("suspected vertebral compression fracture",),
-                intended_use=TRIAGE_ONLY, clearances=(COMPRESSION,),
+                intended_use=TRIAGE_ONLY, out_of_scope=NO_TRIAGE, clearances=(COMPRESSION,),
             ),
         ),
         source="https://510k.innolitics.com/device/K222692",

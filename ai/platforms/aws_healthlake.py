@@ -24,6 +24,7 @@ class AwsHealthLake(StorePlatform):
         interface="FHIR REST at HealthLake, DICOMweb STOW/QIDO/WADO at HealthImaging, both signed with Signature Version 4.",
         is_public=True,
         regions=("the AWS region of your data stores",),
+        residence="chosen",
         sources=(
             Source(title="HealthLake: resources", url="https://docs.aws.amazon.com/healthlake/latest/devguide/managing-fhir-resources-create.html"),
             Source(title="HealthLake: update", url="https://docs.aws.amazon.com/healthlake/latest/devguide/managing-fhir-resources-update.html"),

@@ -28,6 +28,7 @@ class AzureHealthData(StorePlatform):
         interface="DICOMweb v2 with a change feed, FHIR R4; Entra ID client credentials.",
         is_public=True,
         regions=("the Azure region of your workspace",),
+        residence="chosen",
         sources=(
             Source(title="Access tokens", url="https://learn.microsoft.com/azure/healthcare-apis/get-access-token"),
             Source(

@@ -25,6 +25,7 @@ class CloudTemple(Platform):
         interface="OpenAI-style REST /v1/chat/completions; bearer key.",
         is_public=True,
         regions=("France",),
+        residence="france",
         sources=(
             Source(title="LLMaaS", url="https://cloud-temple.github.io/docs/en/llmaas"),
             Source(

@@ -31,6 +31,7 @@ class GoogleHealthAi(StorePlatform):
         interface="DICOMweb, FHIR REST; Vertex AI chat completions of an endpoint of yours; service-account tokens.",
         is_public=True,
         regions=("the location of your dataset and endpoint",),
+        residence="chosen",
         sources=(
             Source(
                 title="Healthcare API, DICOM stores",

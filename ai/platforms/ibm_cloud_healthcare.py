@@ -25,6 +25,7 @@ class IbmCloudHealthcare(StorePlatform):
         interface="FHIR R4 REST of a server of yours; user and password, or a bearer token.",
         is_public=True,
         regions=("where you run it",),
+        residence="own",
         sources=(
             Source(title="LinuxForHealth FHIR releases", url="https://github.com/LinuxForHealth/FHIR/releases"),
             Source(title="Its road map, asked", url="https://github.com/LinuxForHealth/FHIR/issues/4228"),

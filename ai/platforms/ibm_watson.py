@@ -28,6 +28,7 @@ class IbmWatson(Platform):
         interface="REST /ml/v1/text/chat; IBM Cloud IAM.",
         is_public=True,
         regions=("the watsonx.ai region that you choose",),
+        residence="chosen",
         sources=(
             Source(title="watsonx.ai quick start", url="https://www.ibm.com/watsonx/developer/get-started/quick-start"),
             Source(title="watsonx REST API", url="https://www.ibm.com/docs/en/watsonx/saas?topic=resources-rest-api"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import fastjsonschema
 
-from ai.cards import AlgorithmCard, Card
+from ai.cards import AlgorithmCard, Card, Performance, Source
 from ai.contract import Handle, Mask, Payload, Platform, PlatformError, Ways
 from ai.findings import Algorithm, Answer, Coding, Measurement, Note, Parameter, Region
 from ai.volume.bits import SHAPE, bits_read
@@ -15,6 +15,15 @@ from ai.wires.structures import ANATOMY
 
 NO_DEVICE = "none: not a medical device"
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+PAGE = Source(title="MedHub Quantify", url="docs/quantify.md")
+VERSION = ("1.0.0",)
+NO_PATIENTS = "not validated on patients"
+
+
+def _phantoms(value: str) -> tuple[Performance, ...]:
+    return (Performance(what="on phantoms with known answers", value=value, source=PAGE),)
+
+
 LUNG_DENSITY = AlgorithmCard(
     name="lung-density-mask",
     title="Lung density mask",
@@ -23,6 +32,12 @@ LUNG_DENSITY = AlgorithmCard(
     role="quantification",
     clearance=NO_DEVICE,
     min_instances=20,
+    findings=("lung volume, share of it below -950 HU (%LAA-950), 15th percentile (Perc15)",),
+    intended_use="Numbers of the lungs' density in CT without contrast, for evaluation.",
+    out_of_scope="any diagnosis; scans with contrast, one lung, lungs cut by the field of view, children under 1 L",
+    performance=_phantoms("volume and %LAA-950 within 1 %, Perc15 within 1 HU"),
+    versions=VERSION,
+    limits=f"{NO_PATIENTS} beyond one series looked at by eye; a sharp kernel or a low dose raises %LAA-950",
 )
 CALCIUM = AlgorithmCard(
     name="calcium-agatston-like",
@@ -39,6 +54,9 @@ CALCIUM = AlgorithmCard(
     findings=("calcium between the lungs, as an Agatston-like score and a volume",),
     intended_use="A number of dense foci in the thick tissue between the lungs, for evaluation.",
     out_of_scope="comparison with Agatston scores or their percentiles: ungated, coronary arteries, valves and aorta are not told apart",
+    performance=_phantoms("score and volume within 1 %"),
+    versions=VERSION,
+    limits=f"{NO_PATIENTS}: run on one series, which nobody scored by hand",
 )
 HYPERDENSITY = AlgorithmCard(
     name="hyperdense-volume",
@@ -54,6 +72,9 @@ HYPERDENSITY = AlgorithmCard(
     findings=("volume and mean attenuation of what has 50 to 100 HU inside the skull",),
     intended_use="A volume of voxels by their HU, for evaluation.",
     out_of_scope="saying what is dense: calcification, dense veins and artefacts count too, thin layers along the skull are missed",
+    performance=_phantoms("volume and mean attenuation within 1 %"),
+    versions=VERSION,
+    limits=f"{NO_PATIENTS}: the one real head CT that we have is refused for its uneven slices",
 )
 BREAST_DENSITY = AlgorithmCard(
     name="breast-percent-density",
@@ -66,6 +87,9 @@ BREAST_DENSITY = AlgorithmCard(
     findings=("share of the breast's area above one threshold",),
     intended_use="A share of area of one CC or MLO view, the pectoral muscle removed, for evaluation.",
     out_of_scope="density categories, which only a reader gives; implants, partial views, tomosynthesis; images of one grey peak",
+    performance=_phantoms("percent density within 1 %"),
+    versions=VERSION,
+    limits=f"{NO_PATIENTS}: it has not yielded a number on a real mammogram yet",
 )
 VESSEL_INDEX = AlgorithmCard(
     name="fundus-vessel-index",
@@ -78,6 +102,11 @@ VESSEL_INDEX = AlgorithmCard(
     findings=("share of the field that vessels cover, as a relative index",),
     intended_use="An index of one colour fundus photograph, for evaluation of like with like.",
     out_of_scope="photographs of different cameras or fields side by side: thin vessels are under-counted; any finding of disease",
+    performance=(
+        Performance(what="on drawn vessels of one width", value="within 2 %; within 7 % where the picture was made smaller", source=PAGE),
+    ),
+    versions=VERSION,
+    limits=f"{NO_PATIENTS}: looked at on one photograph",
 )
 BRAIN = AlgorithmCard(
     name="brain-volume",
@@ -93,6 +122,8 @@ BRAIN = AlgorithmCard(
     findings=("volume and mask of the brain with its fluid",),
     intended_use="A volume and an outline from a 3D T1 series, for evaluation.",
     out_of_scope="normal ranges, atrophy, parts of the brain; anything where its optional network is not installed",
+    versions=VERSION,
+    limits=f"{NO_PATIENTS}: tried on the MNI152 template; it needs an optional network",
 )
 CODING = {
     "type": "object",
@@ -164,7 +195,9 @@ class MedHubQuantify(Platform):
         source="docs/quantify.md",
         limits="Brain volume needs an optional network (docs/quantify.md); where it is not installed it answers not analysable, "
         "and the connection check says so.",
+        sources=(PAGE,),
         is_in_house=True,
+        residence="here",
     )
 
     def send(self, handle: Handle, settings: Mapping[str, str], ways: Ways) -> str:

@@ -58,6 +58,7 @@ class NvidiaClara(Platform):
         "VISTA-3D NIM: /v1/vista3d/inference fetches one NIfTI volume by a one-time address and answers with a label map.",
         is_public=True,
         regions=("where you run it",),
+        residence="own",
         sources=(
             Source(title="Clara DICOM Adapter", url="https://nvidia.github.io/clara-dicom-adapter"),
             Source(title="Gateway: inference", url=f"{GATEWAY}/inference.md"),

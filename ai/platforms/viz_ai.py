@@ -5,6 +5,7 @@ from ai.wires.performer import PerformerPlatform
 
 HEAD = frozenset({"HEAD", "BRAIN", "SKULL", "HEADNECK", "NECK"})
 ABDOMEN = frozenset({"ABDOMEN", "ABDOMENPELVIS", "AORTA", "CHESTABDOMEN", "CHESTABDPELVIS"})
+NO_TRIAGE = "a diagnosis, or leaving a study unread: every study is read in full, whether it is flagged or not"
 TRIAGE_ONLY = "asks that a study be read first (21 CFR 892.2080); gives no finding, and its silence is none either"
 
 
@@ -24,6 +25,7 @@ class VizAi(PerformerPlatform):
             AlgorithmCard(
                 name="lvo-triage", title="Viz LVO", modalities=frozenset({"CT"}), body_parts=HEAD, role="triage", is_contrast=True,
                 clearance="FDA K223042", findings=("suspected large vessel occlusion",), intended_use=TRIAGE_ONLY,
+                out_of_scope=NO_TRIAGE,
                 clearances=(_fda("K223042", "large vessel occlusion, CT angiography; first granted as DEN170073"),),
             ),
             AlgorithmCard(
@@ -33,11 +35,12 @@ class VizAi(PerformerPlatform):
                     _fda("K193658", "intracranial haemorrhage, non-contrast CT; contraindicated for scanners other than GE's"),
                     _fda("K210209", "intracranial haemorrhage, non-contrast CT"),
                 ),
-                out_of_scope="under K193658 alone: scanners of other makers than GE",
+                out_of_scope=f"{NO_TRIAGE}; under K193658 alone: scanners of other makers than GE",
             ),
             AlgorithmCard(
                 name="aaa-triage", title="Viz AAA", modalities=frozenset({"CT"}), body_parts=ABDOMEN, role="triage", is_contrast=True,
                 clearance="FDA K223443", findings=("suspected abdominal aortic aneurysm",), intended_use=TRIAGE_ONLY,
+                out_of_scope=NO_TRIAGE,
                 clearances=(_fda("K223443", "abdominal aortic aneurysm, CT angiography"),),
             ),
             AlgorithmCard(

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from ai.encoding.stamp import TEST_DOUBLE, maker_of
-from ai.findings import Coding, Finding, ImageRef, Measurement, Outline, ReportContent
+from ai.findings import REVIEWED, Coding, Finding, ImageRef, Measurement, Outline, ReportContent
 from ai.reports import number_words
+from ai.review.applied import Corrected, content_shown, corrections_told, review_words
 
 DRAFT = "Draft wording by {model}, not a finding"
-REVIEWED = "AI-generated, not a medical device"
 STANDARDS = {"http://snomed.info/sct": "SNOMED CT", "http://dicom.nema.org/resources/ontology/DCM": "DICOM", "http://loinc.org": "LOINC"}
 FINDING = "121071"
+NOT_TO_BE_USED = "What the algorithm said is not to be used."
 UNITS = {"[hnsf'U]": "HU", "1": ""}  # where people read another word than UCUM writes
 # Control characters, and those that turn the direction of what follows: a name must not rearrange the line it stands in.
 HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -36,6 +37,7 @@ class Head:
     issued_at: datetime
     decided_by: str = ""
     title: str = ""  # what people call the algorithm; its name where this is empty
+    recalls: tuple[str, ...] = ()  # why the hospital stopped the algorithm; shown before everything that it says
     paper: str = "a4"  # or us-letter
 
 
@@ -81,6 +83,9 @@ class ReportSheet:
     paper: str
     patient: tuple[Line, ...]
     study: tuple[Line, ...]
+    recalls: tuple[str, ...]
+    decision: str  # who decided what, and why
+    corrections: tuple[Corrected, ...]
     flag: str
     not_analysable: str
     findings: tuple[FindingLine, ...]
@@ -95,6 +100,9 @@ class ReportSheet:
 
 def report_sheet(*, content: ReportContent, head: Head) -> ReportSheet:
     """The sheet of one report version."""
+    decided, review = content, content.review
+    is_rejected = review is not None and review.action == "reject"
+    content = _nothing(content) if is_rejected else content_shown(content)
     algorithm, reason = content.algorithm, content.not_analysable
     name = name_words(head.patient_name) or "No name"
     wording = content.wording
@@ -108,7 +116,10 @@ def report_sheet(*, content: ReportContent, head: Head) -> ReportSheet:
         paper=head.paper if head.paper in {"a4", "us-letter"} else "a4",
         patient=_lines(("Patient", name), ("Patient ID", head.patient_id), ("Born", _date(head.birth_date)), ("Sex", head.sex)),
         study=_lines(("Study", head.study_description), ("Date", _date(head.study_date)), ("Accession number", head.accession_number),
-                     ("Decided by", head.decided_by)),
+                     ("Decided by", head.decided_by or (review.by if review else ""))),
+        recalls=head.recalls,
+        decision=". ".join(filter(None, (review_words(review) if review else "", NOT_TO_BE_USED if is_rejected else ""))),
+        corrections=() if is_rejected else corrections_told(decided),
         flag="The algorithm asks for this study to be read first. It says nothing more." if content.is_flagged else "",
         not_analysable=reason.text if reason else "",
         findings=tuple(_finding(item) for item in content.findings),
@@ -121,6 +132,13 @@ def report_sheet(*, content: ReportContent, head: Head) -> ReportSheet:
         running=" · ".join(filter(None, (name, head.patient_id, head.accession_number))),
     ))  # fmt: skip
     return sheet
+
+
+def _nothing(content: ReportContent) -> ReportContent:
+    """Of a rejected report: who made it, and nothing that it said."""
+    return replace(
+        content, measurements=(), findings=(), regions=(), documents=(), notes=(), wording=None, is_flagged=False, not_analysable=None
+    )
 
 
 def cleaned(value: Any) -> Any:

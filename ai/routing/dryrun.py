@@ -4,7 +4,7 @@ Facts are read from decisions where they stand, so that the answer of the active
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,9 @@ from pydicom.filebase import DicomBytesIO
 from ai.eligibility import SeriesFacts, StudyFacts
 from ai.facts import FACTS, studies_facts, years_of
 from ai.headers import dataset_facts
-from ai.models import Connection, Decision
+from ai.models import Decision
 from ai.routing.choose import Choice, RouteBook, choices_sent
-from ai.routing.live import NO_MATCH, stage_refusal
+from ai.routing.live import NO_MATCH, holds_read
 from imaging.models import Study
 
 MAX_STUDIES = 1000
@@ -85,7 +85,7 @@ class Trial:
 def studies_try(*, rules: Sequence[dict[str, Any]], last: int) -> Trial:
     """Over the hospital's last complete studies, newest first. In a scope. Raises RuleError."""
     book = RouteBook(rules)
-    connections = {row.platform: row for row in Connection.objects.all()}
+    hold = holds_read()
     rows = Study.objects.filter(state=Study.State.COMPLETE, is_from_ai=False).select_related("patient")
     studies = list(rows.order_by("-first_received_at", "-id")[: min(last, MAX_STUDIES)])
     known = _facts_known(studies)
@@ -94,7 +94,7 @@ def studies_try(*, rules: Sequence[dict[str, Any]], last: int) -> Trial:
         chunk = studies[begin : begin + CHUNK]
         fresh = studies_facts(studies=[study for study in chunk if study.id not in known])
         for study in chunk:
-            trials.append(_trial(study, book.choices(known.get(study.id) or fresh[study.id]), connections))
+            trials.append(_trial(study, book.choices(known.get(study.id) or fresh[study.id]), hold))
     return _summed(rules, trials)
 
 
@@ -106,8 +106,7 @@ def _facts_known(studies: Sequence[Study]) -> dict[int, StudyFacts]:
 
 def file_try(*, rules: Sequence[dict[str, Any]], data: bytes) -> Trial:
     """Over one object, as if a study of it alone had come. In a scope; nothing is kept. Raises RuleError, FileRefused."""
-    connections = {row.platform: row for row in Connection.objects.all()}
-    return _summed(rules, [_trial(None, RouteBook(rules).choices(file_facts(data)), connections)])
+    return _summed(rules, [_trial(None, RouteBook(rules).choices(file_facts(data)), holds_read())])
 
 
 def file_facts(data: bytes) -> StudyFacts:
@@ -132,9 +131,9 @@ def file_facts(data: bytes) -> StudyFacts:
         raise FileRefused("this is no DICOM file that can be read") from None
 
 
-def _trial(study: Study | None, choices: Sequence[Choice], connections: dict[str, Connection]) -> StudyTrial:
+def _trial(study: Study | None, choices: Sequence[Choice], hold: Callable[[Mapping[str, Any]], str]) -> StudyTrial:
     sent = choices_sent(choices)
-    held = {choice.rule["id"]: stage_refusal(connections.get(choice.rule["platform"])) for choice in sent}
+    held = {choice.rule["id"]: hold(choice.rule) for choice in sent}
     return StudyTrial(study=study, choices=choices, sent=sent, held={key: words for key, words in held.items() if words})
 
 

@@ -3,8 +3,9 @@
 A result makes the rules that ask for results look again. What rules saw is kept with what they said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,12 +15,14 @@ from django.utils.module_loading import import_string
 
 from ai.eligibility import StudyFacts
 from ai.facts import FACTS, studies_results, study_facts
-from ai.models import Connection, Decision, Job, Result, RuleSet, Stage
+from ai.governance.recalls import recall_words, recalls_standing
+from ai.governance.terms import NOT_ACCEPTED, terms_are_accepted
+from ai.models import Connection, Decision, Job, Recall, Result, RuleSet, Stage
 from ai.routing.choose import Choice, RouteBook, choices_sent
 from ai.routing.sets import ruleset_active
 from ai.selectors import NO_RULE, NOT_ROUTED
 from imaging.models import Study
-from imaging.selectors import study_get, study_origin
+from imaging.selectors import study_get, study_origin, study_priors
 from journal.faults import fault
 from journal.outbox import NewEvent, events_publish
 from journal.trace import trace_id_current
@@ -30,6 +33,7 @@ from journal.wall.tasks import task_send
 
 JOB_TASK = "ai.tasks.job_run_task"  # by path: a service does not import the doors above it
 STAT_QUEUE = "stat"  # the same worker's; nothing waits in it behind what is not urgent
+PRIORS_AWAITED = timedelta(days=7)  # an earlier study that comes later changes nothing any more
 NO_MATCH = "no rule matched"
 SWITCHED_OFF, IN_TEST = "the platform is switched off", "the platform is in test: a person sends, study by study"
 
@@ -72,6 +76,36 @@ def result_route(*, event: Event) -> None:
     _jobs_make(study, [choice for choice in choices if _asks_results(choice.rule)])
 
 
+def prior_route(*, event: Event) -> None:
+    """Subscriber of study.completed: a study that came may be the earlier one that others were waiting for.
+
+    Later studies of the same patient are looked at again with what the rules saw then and the earlier studies that are here now;
+    what has begun to match is sent. Under other rules than those that decided nothing is done.
+    """
+    came = study_get(study_id=event.ids["study_id"])
+    rules = ruleset_active()
+    if came.is_from_ai or rules is None:
+        return
+    rows = Decision.objects.select_for_update(of=("self",)).filter(
+        study__patient_id=came.patient_id, study__study_date__gt=came.study_date, ruleset=rules.number,
+        created_at__gte=timezone.now() - PRIORS_AWAITED,
+    )  # fmt: skip
+    waiting = [row for row in rows.exclude(facts=None).select_related("study__patient").order_by("id") if came.study_date]
+    here = study_priors(studies=[row.study for row in waiting])
+    for row in waiting:
+        facts, priors = FACTS.validate_python(row.facts), here[row.study_id]
+        if row.study_version != row.study.version or (facts.priors, facts.days_since_prior) == (priors.count, priors.days):
+            continue
+        sent = {one["rule"] for one in row.outcomes if one["is_match"]}
+        facts = replace(facts, priors=priors.count, days_since_prior=priors.days)
+        choices = _choices(rules, facts)
+        begun = [choice for choice in choices if choice.rule["id"] not in sent and choice.is_match]
+        if begun:
+            _decision_fill(row, rules, facts, choices)
+            row.save(update_fields=["ruleset", "matched", "summary", "outcomes", "facts"])
+            _jobs_make(row.study, begun)
+
+
 def _asks_results(rule: Any) -> bool:
     return any(condition["fact"] == "result" for condition in rule["conditions"])
 
@@ -89,20 +123,30 @@ def _choices(rules: RuleSet | None, facts: StudyFacts) -> list[Choice]:
 
 
 def choices_staged(choices: Sequence[Choice]) -> list[Choice]:
-    """A yes becomes a no where the platform is off, in test, or gone. In a scope."""
-    rows = {row.platform: row for row in Connection.objects.all()}
-    found = []
+    """A yes becomes a no where the platform is off, in test, gone, without its terms, or the algorithm is recalled. In a scope."""
+    hold, found = holds_read(), []
     for choice in choices:
-        reason = stage_refusal(rows.get(choice.rule["platform"])) if choice.is_match else ""
+        reason = hold(choice.rule) if choice.is_match else ""
         found.append(replace(choice, is_match=False, reason=reason, series_id=None) if reason else choice)
     return found
 
 
-def stage_refusal(connection: Connection | None) -> str:
+def holds_read() -> Callable[[Mapping[str, Any]], str]:
+    """Rule -> why the hospital lets nothing go there now, by its connections and recalls as they are. In a scope: two queries."""
+    rows, recalls = {row.platform: row for row in Connection.objects.all()}, recalls_standing()
+    return lambda rule: stage_refusal(rows.get(rule["platform"]), recalls.get((rule["platform"], rule["algorithm"])))
+
+
+def stage_refusal(connection: Connection | None, recall: Recall | None = None) -> str:
+    """Why the hospital lets nothing go there now; "" where it does."""
     if connection is None:
         return "the platform is not connected"
     if not connection.is_enabled:
         return SWITCHED_OFF
+    if recall is not None:
+        return recall_words(recall)
+    if not terms_are_accepted(connection):
+        return NOT_ACCEPTED
     return IN_TEST if connection.stage == Stage.TEST else ""
 
 

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
@@ -97,7 +97,11 @@ def _rule(one: Any) -> RuleData:
 def ruleset_draft(*, actor: Actor) -> RuleSet:
     """The draft; a copy of the active rules where there is none."""
     found = RuleSet.objects.filter(state=State.DRAFT).first()
-    return found or _draft_make(RuleSet.objects.filter(state=State.ACTIVE).first(), actor)
+    try:
+        return found or _draft_make(RuleSet.objects.filter(state=State.ACTIVE).first(), actor)
+    except RuleSetRefused:  # somebody has just made one
+        made: RuleSet = RuleSet.objects.get(state=State.DRAFT)
+        return made
 
 
 def ruleset_save(*, rules: Any, revision: int, note: str = "", actor: Actor) -> RuleSet:
@@ -189,12 +193,16 @@ def ruleset_discard(*, actor: Actor) -> bool:
 
 
 def _draft_make(source: RuleSet | None, actor: Actor) -> RuleSet:
+    """Raises RuleSetRefused where somebody makes one at this moment."""
     now, name = timezone.now(), actor.name[:64]
-    with transaction.atomic():
-        made: RuleSet = RuleSet.objects.create(
-            number=_number_next(), rules=deepcopy(source.rules) if source else [], based_on=source.number if source else 0,
-            created_by=name, created_at=now, changed_by=name, changed_at=now,
-        )  # fmt: skip
+    try:
+        with transaction.atomic():
+            made: RuleSet = RuleSet.objects.create(
+                number=_number_next(), rules=deepcopy(source.rules) if source else [], based_on=source.number if source else 0,
+                created_by=name, created_at=now, changed_by=name, changed_at=now,
+            )  # fmt: skip
+    except IntegrityError:
+        raise RuleSetRefused({-1: "the draft was changed meanwhile: read it again"}, is_stale=True) from None
     audit_record(actor=actor, action="rules.draft", object_type="RuleSet", object_id=str(made.number))
     return made
 

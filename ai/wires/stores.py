@@ -19,6 +19,7 @@ STORE = AlgorithmCard(
     role="storage",
     clearance="none: a store finds nothing",
     intended_use="keeps a de-identified copy; the answer is a receipt, never a finding",
+    out_of_scope="findings of any kind",
 )
 
 

@@ -1,9 +1,14 @@
 """ai.models.Report -> DiagnosticReport: what the algorithm found, in words, with its Observations. Never `final` from a machine."""
 
-from fhirapi.resources.labels import AiLabel
+from uuid import UUID
+
+from ai.findings import Review
+from ai.governance.recalls import Flag
+from fhirapi.resources.labels import AiLabel, flag_words
 from fhirapi.resources.organization import organization_id
 from fhirapi.resources.parts import (
     LOINC,
+    OURS,
     TERMINOLOGY,
     Json,
     coding,
@@ -15,6 +20,7 @@ from fhirapi.resources.parts import (
     text_of,
     urn_identifier,
 )
+from fhirapi.resources.practitioner import practitioner_id
 from fhirapi.sources import ReportRow, StudyRow
 from fhirapi.store import instant
 
@@ -28,15 +34,17 @@ XHTML = "http://www.w3.org/1999/xhtml"
 
 
 def to_fhir(
-    *, report: ReportRow, label: AiLabel, started: str, observations: list[Json], based_on: list[Json], base: str
+    *, report: ReportRow, label: AiLabel, started: str, observations: list[Json], based_on: list[Json], base: str, hospital: UUID
 ) -> Json:
     """`base` is where the hospital's doors stand for the world outside; "" leaves the printed form out."""
+    review = report.content.review
     algorithm = report.content.algorithm
     conclusion = conclusion_of(report=report, label=label)
     return filled({
         "resourceType": "DiagnosticReport",
         "id": str(report.uuid),
         "meta": label.meta,
+        "extension": [_recall(flag) for flag in report.flags],
         "text": {"status": "generated", "div": _narrative(report, label, observations)},
         "identifier": [urn_identifier(report.uuid)],
         "basedOn": based_on,
@@ -47,11 +55,16 @@ def to_fhir(
         "effectiveDateTime": started,
         "issued": instant(report.issued_at),
         "performer": [reference("Organization", organization_id(name=algorithm.manufacturer))],
+        "resultsInterpreter": [_interpreter(review, hospital)] if review else [],
         "result": [reference("Observation", observation["id"]) for observation in observations],
         "imagingStudy": [reference("ImagingStudy", report.study.uuid)],
         "conclusion": conclusion,
         "presentedForm": [_printed(report, base)] if base else [],
     })  # fmt: skip
+
+
+def _interpreter(review: Review, hospital: UUID) -> Json:
+    return reference("Practitioner", practitioner_id(hospital=hospital, by_id=review.by_id)) | {"display": text_of(review.by)}
 
 
 def _printed(report: ReportRow, base: str) -> Json:
@@ -64,10 +77,17 @@ def _printed(report: ReportRow, base: str) -> Json:
     }
 
 
+def _recall(flag: Flag) -> Json:
+    """Why it bears the tag `recalled`. Its status stays what it was."""
+    said = [{"url": "since", "valueDateTime": instant(flag.since)}, {"url": "reason", "valueString": text_of(flag.reason)}]
+    return {"url": f"{OURS}/StructureDefinition/recall", "extension": said}
+
+
 def conclusion_of(*, report: ReportRow, label: AiLabel) -> str:
     """The report's words, or why there are none; the notice always stands with them."""
-    reason = report.content.not_analysable
+    reason = None if report.content.review else report.content.not_analysable  # what a person decided says both
     words = f"not analysable: {text_of(reason.text)}" if reason else text_of(report.conclusion)
+    words = "\n".join([*(flag_words(flag) for flag in report.flags), words])
     return words if label.notice in words else f"{words}\n{label.notice}".strip()
 
 
@@ -86,10 +106,11 @@ def _narrative(report: ReportRow, label: AiLabel, observations: list[Json]) -> s
         f"<p>Patient: {escaped(name_text(report.study.patient.name)) or 'no name'}</p>",
         *(f"<p>{escaped(line)}</p>" for line in words.split("\n") if line.strip()),
     ]
-    rows = [_row(observation) for observation in observations if "valueQuantity" in observation]
+    held = [one for one in observations if one["status"] not in {"cancelled", "entered-in-error"}]  # nothing that was denied is repeated
+    rows = [_row(observation) for observation in held if "valueQuantity" in observation]
     if rows:
         lines.append(f"<table><tr><th>Measurement</th><th>Value</th><th>Method</th></tr>{''.join(rows)}</table>")
-    stated = [_stated(observation) for observation in observations if observation.keys() & {"valueCodeableConcept", "valueString"}]
+    stated = [_stated(observation) for observation in held if observation.keys() & {"valueCodeableConcept", "valueString"}]
     if stated:
         lines.append(f"<table><tr><th>Finding</th><th>Value</th><th>Certainty</th></tr>{''.join(stated)}</table>")
     lines += [f"<p>Note: {escaped(note.text)}</p>" for note in content.notes]

@@ -1,6 +1,9 @@
 """A report's measurements and findings -> Observations; one without an answer -> one Observation that says why it has none."""
 
-from ai.findings import Finding, Measurement, Note, Parameter
+from uuid import UUID
+
+from ai.findings import Correction, Finding, Measurement, Note, Parameter, Review
+from ai.review.applied import NOT_SO, corrections_of
 from fhirapi.resources.device import device_id
 from fhirapi.resources.labels import AiLabel
 from fhirapi.resources.organization import organization_id
@@ -16,11 +19,13 @@ from fhirapi.resources.parts import (
     concept,
     filled,
     id_of,
+    number,
     quantity,
     reference,
     text_of,
     urn_identifier,
 )
+from fhirapi.resources.practitioner import practitioner_id
 from fhirapi.sources import ReportRow
 from fhirapi.store import instant
 
@@ -32,11 +37,13 @@ UNKNOWN = coding(f"{TERMINOLOGY}/data-absent-reason", "unknown", "Unknown")
 FLAG = coding(f"{OURS}/CodeSystem/hub", "flagged", "Flagged to be read early")
 CERTAINTY = concept(coding(DCM, "111012", "Certainty of Finding"), text="Certainty of Finding")
 LATERALITY = concept(coding(SCT, "272741003", "Laterality"), text="Laterality")
+OWN = "Value as the algorithm gave it"  # where a person corrected it
+OWN_VALUE = concept(coding(f"{OURS}/CodeSystem/hub", "algorithm-value", OWN), text=OWN)
 MAX_IMAGES = 20  # more are in the DICOM report, which refers to each
 SERIES_UID = concept(coding(DCM, "112002", "Series Instance UID"), text="Series Instance UID")
 
 
-def to_fhir(*, report: ReportRow, label: AiLabel, started: str, based_on: list[Json]) -> list[Json]:
+def to_fhir(*, report: ReportRow, label: AiLabel, started: str, based_on: list[Json], hospital: UUID) -> list[Json]:
     """All Observations of a report: its measurements, its findings, its flag."""
     content = report.content
     if content.not_analysable:
@@ -47,7 +54,31 @@ def to_fhir(*, report: ReportRow, label: AiLabel, started: str, based_on: list[J
     if content.is_flagged:
         said["flag"] = {"code": concept(FLAG), "valueBoolean": True}
     about = {"effectiveDateTime": started, "basedOn": based_on}
-    return [_observation(report, label, name, about | one) for name, one in said.items()]
+    found = [_observation(report, label, name, about | one) for name, one in said.items()]
+    if content.review and content.review.action == "correct":
+        by = reference("Practitioner", practitioner_id(hospital=hospital, by_id=content.review.by_id))
+        changed = corrections_of(content)
+        found = [_decided(one, changed.get(name), content.review, by) for name, one in zip(said, found, strict=True)]
+    return found
+
+
+def _decided(observation: Json, correction: Correction | None, review: Review, by: Json) -> Json:
+    """Of a corrected report: what was left is final, another value is amended, what does not hold is entered in error.
+
+    Whoever reads only the value reads the person's; the algorithm's own stands beside it as a component.
+    """
+    if correction is None:
+        return observation | {"status": "final"}
+    notes = [*observation["note"], {"text": f"Corrected by {text_of(review.by)}: {text_of(correction.words) or NOT_SO}"}]
+    if correction.value is None:
+        return observation | {"status": "entered-in-error", "note": notes}
+    own = observation["valueQuantity"]
+    notes[-1] = {"text": f"Corrected by {text_of(review.by)}" + (f": {text_of(correction.words)}" if correction.words else "")}
+    return observation | {
+        "status": "amended", "note": notes, "performer": [by, *observation["performer"]],
+        "valueQuantity": own | {"value": number(correction.value)},
+        "component": [*observation.get("component", ()), {"code": OWN_VALUE, "valueQuantity": own}],
+    }  # fmt: skip
 
 
 def _observation(report: ReportRow, label: AiLabel, name: str, said: Json) -> Json:

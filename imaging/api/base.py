@@ -122,7 +122,7 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
     return min(int(text), most)
 
 
-def page_response(request: Request, items: list[Any], cursor: int, **kept: str) -> Response:
+def page_response(request: Request, items: list[Any], cursor: int | str, **kept: str) -> Response:
     """`next` is the whole address of the next page, null on the last one; `kept` are other parameters that it repeats."""
     following = None
     if cursor:

@@ -7,7 +7,7 @@ from imaging.models.orders import Order, ScheduledStep
 from imaging.models.patients import Patient
 from imaging.models.peers import Association, AuthorityKey, Certificate, Node
 from imaging.models.queries import QueryTag, QueryValue
-from imaging.models.studies import Instance, Series, Study, StudySource
+from imaging.models.studies import Instance, Priority, Series, Study, StudySource
 
 __all__ = [
     "Association",
@@ -19,6 +19,7 @@ __all__ = [
     "Node",
     "Order",
     "Patient",
+    "Priority",
     "QueryTag",
     "QueryValue",
     "ScheduledStep",

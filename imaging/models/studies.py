@@ -10,6 +10,14 @@ from imaging.models.patients import Patient
 from journal.wall.models import TenantForeignKey, TenantModel
 
 
+class Priority(models.TextChoices):
+    """What a person wants of a study: its order, or somebody here. Empty: nobody said."""
+
+    ROUTINE = "routine"
+    URGENT = "urgent"
+    STAT = "stat"
+
+
 class Study(TenantModel):
     """A study as its instances say. `due_at` is when the sweep should look whether it is complete."""
 
@@ -44,6 +52,15 @@ class Study(TenantModel):
     state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVING)
     version = models.PositiveIntegerField(default=0)  # 1 at the first completion, +1 for each later one
     order = TenantForeignKey(Order, models.SET_NULL, null=True)  # by accession number and issuer, never guessed
+    priority = models.CharField(max_length=8, choices=Priority.choices, default="", db_default="", blank=True)
+    # order, or who set it here: that outlasts the order's
+    priority_by = models.CharField(max_length=64, default="", db_default="", blank=True)
+    priority_at = models.DateTimeField(null=True)
+    # AI asks for it to be read first, and no person has settled that yet
+    is_flagged = models.BooleanField(default=False, db_default=False)
+    # of the worklist: people's priority first, AI's flag second (imaging.priorities)
+    rank = models.PositiveSmallIntegerField(default=0, db_default=0)
+    raised_at = models.DateTimeField(null=True)  # when it last got its rank
     is_from_ai = models.BooleanField(default=False)  # only AI-made objects so far: never routed
     trace_id = models.CharField(max_length=32, default="", blank=True)
     first_received_at = models.DateTimeField()
@@ -68,7 +85,11 @@ class Study(TenantModel):
             models.Index(fields=["tenant_id", "accession_key"], name="study_by_accession"),
             models.Index(fields=["tenant_id", "identifier_key"], name="study_by_identifier"),
             models.Index(fields=["due_at"], name="study_due", condition=models.Q(due_at__isnull=False)),
-        ]
+            models.Index(  # the few that stand above the others
+                fields=["tenant_id", "-rank", "-first_received_at", "-id", "raised_at"], name="study_raised",
+                condition=models.Q(rank__gt=0),
+            ),
+        ]  # fmt: skip
 
 
 class StudySource(TenantModel):

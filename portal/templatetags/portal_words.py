@@ -8,8 +8,8 @@ from django import template
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ai.cards import AlgorithmCard
-from ai.contract import platforms
+from ai.governance import recalls
+from ai.governance.recalls import Flag
 from ai.models import Report
 from ai.reports import finding_words, number_words, statement_words
 from portal import words
@@ -53,11 +53,9 @@ def parameter_words(parameters: list[dict[str, Any]]) -> str:
 
 
 @register.filter
-def algorithm_card(report: Report) -> AlgorithmCard | None:
-    """Title, role and clearance of the algorithm that made a report; None when its platform no longer offers it."""
-    platform = platforms().get(report.connection.platform)
-    cards = platform.card.algorithms if platform else ()
-    return next((card for card in cards if card.name == report.algorithm), None)
+def report_flags(report: Report) -> tuple[Flag, ...]:
+    """Recalls of the algorithm that made it; two queries, and one while nothing is recalled."""
+    return recalls.report_flags(report_ids=[report.id]).get(report.id, ())
 
 
 @register.filter

@@ -1,54 +1,26 @@
-"""Platforms: what each is, with sources, and the hospital's connection to it: its form, its test, its switch."""
-
-from dataclasses import dataclass
+"""One platform: what it is, with sources, and the hospital's connection to it: terms, form, test, switch."""
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from ai.cards import AlgorithmCard
 from ai.connecting import HOOK_SECRET, connection_save, hook_url, secrets_held
 from ai.connections import ConnectionRefused, connection_check
 from ai.contract import Platform, platforms
+from ai.governance.figures import figures_read
+from ai.governance.registry import registry_read
+from ai.governance.terms import TermsRefused, terms_accept, terms_state
 from ai.models import Connection
-from ai.selectors import connection_get, connections
+from ai.selectors import connection_get
 from ai.stages import connection_switch
 from journal.wall.scope import tenant_scope
-from portal.aiwords import KINDS, PROFILES, ROLES, WIRES, connection_words
+from portal.aiwords import people_words
 from portal.platformforms import ConnectionForm
-from portal.words import StateWords
+from portal.views.catalogue import algorithm_row, platform_row
 from tenants.doors import HospitalRequest, hospital_page
-
-
-@dataclass(frozen=True)
-class PlatformRow:
-    """A platform as a card on the list."""
-
-    platform: Platform
-    kind: str
-    wire: str
-    state: StateWords
-    connection: Connection | None
-
-
-@dataclass(frozen=True)
-class AlgorithmRow:
-    card: AlgorithmCard
-    role: str
-    modalities: str
-    parts: str
-
-
-def _row(platform: Platform, connection: Connection | None) -> PlatformRow:
-    kind, wire = str(KINDS[platform.card.kind]), str(WIRES.get(platform.wire, platform.wire))
-    return PlatformRow(platform, kind, wire, connection_words(connection), connection)
-
-
-def _algorithm(card: AlgorithmCard) -> AlgorithmRow:
-    parts = ", ".join(sorted(card.body_parts)).lower()
-    return AlgorithmRow(card, str(ROLES[card.role]), ", ".join(sorted(card.modalities)), parts)
 
 
 def _platform(slug: str) -> Platform:
@@ -56,15 +28,6 @@ def _platform(slug: str) -> Platform:
     if found is None:
         raise Http404
     return found
-
-
-@hospital_page("ai.read")
-def platforms_page(request: HospitalRequest) -> HttpResponse:
-    """Those that are connected first."""
-    made = connections()
-    rows = [_row(one, made.get(one.card.slug)) for one in platforms().values()]
-    rows.sort(key=lambda row: (row.connection is None, row.platform.card.name.lower()))
-    return render(request, "portal/platforms.html", {"rows": rows, "connected": len(made)})
 
 
 @hospital_page("ai.read")
@@ -93,6 +56,20 @@ def connect(request: HospitalRequest, platform: str) -> HttpResponse:
         made = [(labels[name], value) for name, value in saved.made.items()]
         return render(request, "portal/platform_secret.html", {"card": found.card, "made": made, "hook": hook_url(saved.connection)})
     messages.success(request, _("Saved. Test the connection next."))
+    return redirect("platform", slug=request.tenant.slug, platform=platform)
+
+
+@require_POST
+@hospital_page("ai.write")
+def terms(request: HospitalRequest, platform: str) -> HttpResponse:
+    """Accept the words that were on the page: their version comes with the form."""
+    _platform(platform)
+    try:
+        terms_accept(platform=platform, version=request.POST.get("version", ""), actor=request.actor)
+    except TermsRefused as refused:
+        messages.error(request, _("Nothing was accepted: %(words)s.") % {"words": refused.user_message})
+    else:
+        messages.success(request, _("Accepted, and written down with your name."))
     return redirect("platform", slug=request.tenant.slug, platform=platform)
 
 
@@ -129,11 +106,16 @@ def _form(platform: Platform, request: HospitalRequest | None = None) -> Connect
 
 
 def _page(request: HospitalRequest, platform: Platform, form: ConnectionForm) -> HttpResponse:
-    connection = connection_get(platform=platform.card.slug)
+    card = platform.card
+    connection, state = connection_get(platform=card.slug), terms_state(platform=platform)
+    figures = figures_read(now=timezone.now())
+    seen = {row.algorithm: row for row in registry_read() if row.connection.platform == card.slug}
+    accepted = state.accepted
     context = {
-        "row": _row(platform, connection), "card": platform.card, "connection": connection, "form": form,
+        "row": platform_row(platform, connection, figures, card.algorithms), "card": card, "connection": connection, "form": form,
         "hook": hook_url(connection) if connection and HOOK_SECRET in secrets_held(connection) else "",
-        "algorithms": [_algorithm(one) for one in platform.card.algorithms],
-        "profile": PROFILES["none" if platform.card.is_in_house else platform.deidentification],
+        "algorithms": [algorithm_row(platform, one, figures, seen.get(one.name)) for one in card.algorithms],
+        "terms": state,
+        "accepted_by": people_words(tenant_id=request.tenant.id, actors=[accepted.by])[accepted.by] if accepted else "",
     }  # fmt: skip
     return render(request, "portal/platform.html", context)

@@ -7,15 +7,15 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from ai.delivery.selectors import deliveries_of
 from ai.selectors import ai_states, decision_of, reports_of
 from imaging.completion import study_complete
 from imaging.models import Series, Study
 from imaging.rendering import RenderError, slice_render
-from imaging.selectors import SliceFacts, destinations, series_of, slices_of, study_by_uuid
+from imaging.selectors import SliceFacts, destinations, series_of, slices_of, studies_earlier, study_by_uuid
 from journal.audit import audit_record
 from portal.aiwords import reader_of
-from portal.deliveries import delivery_row
+from portal.earlier import earlier_rows
+from portal.panels import Refused, panels_of
 from portal.timeline import study_timeline
 from portal.words import ai_words
 from tenants.doors import HospitalRequest, hospital_page
@@ -32,19 +32,34 @@ def _study(uuid: UUID) -> Study:
 def study(request: HospitalRequest, uuid: UUID) -> HttpResponse:
     found = _study(uuid)
     audit_record(actor=request.actor, action="study.view", object_type="Study", object_id=str(found.uuid))
+    return study_render(request, found)
+
+
+def study_render(
+    request: HospitalRequest, found: Study, *, refused: dict[object, Refused] | None = None, status: int = 200
+) -> HttpResponse:
+    """The page; `refused`: by report, a verdict that was not taken."""
     series = series_of(study_id=found.id)
     shown = _shown(series, request.GET.get("series", ""))
     count = _pictures(slices_of(series_id=shown.id)) if shown else 0
-    reports = reports_of(study_id=found.id, reader=reader_of(request))
-    deliveries = deliveries_of(report_uuids=[report.uuid for report in reports])
+    reader = reader_of(request)
+    earlier = studies_earlier(study=found)
     context = {
-        "study": found, "series": series, "shown": shown, "count": count, "middle": count // 2 + 1,
-        "state": ai_words(ai_states(studies=[found])[found.id]), 
-        "reports": [(report, [delivery_row(one) for one in deliveries[report.uuid]]) for report in reports],
+        "study": found, "series": series, "shown": shown, "count": count, "number": _number(request.GET.get("image", ""), count),
+        "state": ai_words(ai_states(studies=[found])[found.id]),
+        "panels": panels_of(reports=reports_of(study_id=found.id, reader=reader), refused=refused),
         "refusals": [one for one in decision.outcomes if not one["is_match"]] if (decision := decision_of(study=found)) else [],
-        "hops": study_timeline(study=found), "destinations": destinations(), "slice_words": _("Image {n} of %(count)s") % {"count": count},
+        "hops": study_timeline(study=found, reader=reader), "destinations": destinations(),
+        "slice_words": _("Image {n} of %(count)s") % {"count": count},
+        "earlier": earlier_rows(studies=earlier.studies, reader=reader), "fetches": earlier.fetches,
     }  # fmt: skip
-    return render(request, "portal/study.html", context)
+    return render(request, "portal/study.html", context, status=status)
+
+
+def _number(text: str, count: int) -> int:
+    """The picture asked for, else the middle one."""
+    wanted = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
+    return wanted if 0 < wanted <= count else count // 2 + 1
 
 
 def _shown(series: list[Series], wanted: str) -> Series | None:

@@ -9,8 +9,12 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from ai.delivery.selectors import overlay_series, report_by_uuid
+from ai.models import REJECTED
+from imaging.models import Study
 from imaging.selectors import study_by_uid, study_by_uuid
 from journal.audit import audit_record
+from portal.aiwords import reader_of
 from portal.ohif import POLICY, ROOT, ohif_installed
 from tenants.doors import HospitalRequest, hospital_page
 
@@ -25,7 +29,21 @@ def study_viewer(request: HospitalRequest, uuid: UUID) -> HttpResponse:
     if not ohif_installed(folder=settings.MEDHUB_VIEWER):
         return render(request, "portal/viewer_missing.html", {"study": found})
     page = reverse("viewer", args=[request.tenant.slug, "viewer"])
-    return redirect(f"{page}?{urlencode({'StudyInstanceUIDs': found.study_uid})}")
+    asked = {"StudyInstanceUIDs": found.study_uid, **_overlay(request, found)}
+    return redirect(f"{page}?{urlencode(asked)}")
+
+
+def _overlay(request: HospitalRequest, found: Study) -> dict[str, str]:
+    """`?report=`: the viewer begins with the report's mask over its images, else with the document that has its outlines."""
+    text = request.GET.get("report", "")
+    try:
+        report = report_by_uuid(uuid=UUID(text), reader=reader_of(request)) if text else None
+    except ValueError:
+        report = None
+    if report is None or report.study_id != found.id or report.status in REJECTED:
+        return {}
+    series = overlay_series(report=report)
+    return {"initialSeriesInstanceUID": series} if series else {}
 
 
 @hospital_page("study.read")

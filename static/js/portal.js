@@ -16,7 +16,8 @@ const sinceWords = (seconds) => {
   return days.replace("{n}", Math.floor(seconds / 86400));
 };
 const sinceTell = () => document.querySelectorAll("[data-since]").forEach((element) => {
-  const words = sinceWords(serverNow() / 1000 - Number(element.dataset.since));
+  const since = Number(element.dataset.since) || Date.parse(element.nextElementSibling.dateTime) / 1000; // the worklist says it once
+  const words = sinceWords(serverNow() / 1000 - since);
   if (element.textContent !== words) element.textContent = words;
 });
 setInterval(sinceTell, 5000);
@@ -32,16 +33,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   document.querySelector(".mh-lost")?.toggleAttribute("data-is-on", !isTold);
 });
 
-// New rows come above: the row with the focus (htmx gives it back by id) or under the cursor stays where it is on the screen.
-let anchor = null;
-let known = new Set();
-let unread = 0;
 const rowLinks = () => [...document.querySelectorAll("[data-row-link]")];
-const newsTell = (count) => {
-  const news = document.querySelector("[data-news]");
-  unread = count;
-  if (news) news.textContent = count ? news.dataset.words.replace("{n}", count) : "";
-};
 document.addEventListener("htmx:beforeSwap", (event) => {
   const answered = new URL(event.detail.xhr.responseURL || location.href).pathname;
   if (answered !== new URL(event.detail.pathInfo.requestPath, location.href).pathname) {
@@ -53,15 +45,6 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = false;
     return;
   }
-  const link = document.querySelector("[data-row-link]:focus") || document.querySelector("tr:hover [data-row-link]");
-  anchor = link && { id: link.id, top: link.getBoundingClientRect().top };
-  known = new Set(rowLinks().map((row) => row.id));
-});
-document.addEventListener("htmx:afterSwap", () => {
-  const link = anchor && document.getElementById(anchor.id);
-  if (link) window.scrollBy(0, link.getBoundingClientRect().top - anchor.top);
-  const fresh = rowLinks().filter((row) => !known.has(row.id)).length;
-  if (fresh) newsTell(unread + fresh);
 });
 
 const isTyping = (target) => /^(input|textarea|select)$/i.test(target.tagName) || target.isContentEditable;
@@ -72,7 +55,6 @@ document.addEventListener("keydown", (event) => {
   const at = links.indexOf(document.activeElement);
   const next = event.key === "j" ? Math.min(at + 1, links.length - 1) : Math.max(at - 1, 0);
   links[next].focus();
-  newsTell(0);
   event.preventDefault();
 });
 

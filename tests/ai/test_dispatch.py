@@ -24,7 +24,7 @@ from imaging.models import Instance, Study
 from journal.audit import Actor
 from journal.models import AuditEvent
 from tests import house
-from tests.ai.platforms.connections import connection
+from tests.ai.platforms.connections import connection, terms_agree
 
 pytestmark = [pytest.mark.database, pytest.mark.xdist_group("doubles")]
 
@@ -55,6 +55,7 @@ def connect(hospital: Any, slug: str, vendors: Any, algorithm: str, **more: str)
     with hospital.scope():
         entitlement_set(state="active")
         made = connection_set(platform=slug, values=values, is_test=True, actor=ACTOR)
+        terms_agree(slug)
         rule_set(name=slug, connection=made, algorithm=algorithm, conditions=[{"fact": "modality", "is": ["CT"]}])
 
 

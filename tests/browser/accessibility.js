@@ -31,7 +31,10 @@
     if (!name(element)) say("no name", element);
   });
   all("img").forEach((image) => { if (!image.hasAttribute("alt")) say("no alt", image); });
-  all("svg").forEach((drawing) => { if (drawing.getAttribute("aria-hidden") !== "true") say("icon not hidden from readers", drawing); });
+  const isPicture = (drawing) => drawing.getAttribute("role") === "img" && Boolean(name(drawing));
+  all("svg").forEach((drawing) => {
+    if (drawing.getAttribute("aria-hidden") !== "true" && !isPicture(drawing)) say("icon not hidden from readers", drawing);
+  });
   all("table").forEach((table) => { if (!table.caption && !table.getAttribute("aria-label")) say("table without caption", table); });
   all("th").forEach((cell) => { if (!cell.scope || !name(cell)) say("column without scope or name", cell); });
 
@@ -87,9 +90,11 @@
   });
   const width = document.documentElement.clientWidth;
   if (document.scrollingElement.scrollWidth > width) complaints.push(`${document.scrollingElement.scrollWidth} px wide in ${width}`);
+  // A table that means nothing in one column may scroll on its own (WCAG 1.4.10), by keyboard too.
+  all(".mh-scroll").forEach((part) => { if (part.tabIndex !== 0 || part.getAttribute("role") !== "region") say("scrolls by mouse alone", part); });
   all("body *").filter((element) => isShown(element) && !isHiddenFromEyes(element)).forEach((element) => {
     const box = element.getBoundingClientRect();
-    if (box.width && box.right > width + 1 && !element.closest("svg")) say(`sticks out to ${box.right.toFixed(0)} of ${width}`, element);
+    if (box.width && box.right > width + 1 && !element.closest("svg, .mh-scroll > *")) say(`sticks out to ${box.right.toFixed(0)} of ${width}`, element);
   });
   return complaints;
 }

@@ -3,15 +3,22 @@
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.utils import timezone
 
 from ai.contract import platforms
-from ai.findings import Algorithm, Coding, Measurement, Note, Parameter, ReportContent
-from ai.models import Connection, Exchange, Job, Report, ReportDelivery, Result
+from ai.findings import Algorithm, Coding, Correction, Measurement, Note, Parameter, ReportContent
+from ai.governance.disclosures import disclosure_begin, disclosure_taken
+from ai.governance.recalls import recall_start
+from ai.models import Connection, Disclosure, Exchange, Job, Report, ReportDelivery, Result
+from ai.readers import Reader
+from ai.review.services import verdict_give
+from ai.routing.sets import ruleset_draft, ruleset_publish, ruleset_save
 from ai.services import connection_create
 from imaging.models import CommitmentRequest, Node, QueryTag, Study, Transfer, WorkItem
 from imaging.nodes import node_add
+from journal.audit import Actor
 from tests import house
 from tests.conftest import Hospital
 from tests.dicom_files import series_of
@@ -82,6 +89,27 @@ def report_make(hospital: Hospital, study: Study, reason: str = "") -> Report:
         )  # fmt: skip
 
 
+def decided_make(hospital: Hospital) -> Study:
+    """A study with two results: one that was corrected, one that was rejected, by people with long names."""
+    study = study_take(hospital, PatientID="P9")
+    found = [report_make(hospital, study)]
+    with hospital.scope():
+        Job.objects.filter(study=study).update(algorithm="calcium-score")
+        Report.objects.filter(study=study).update(algorithm="calcium-score")
+    found.append(report_make(hospital, study))
+    user = hospital.member("radiologist")
+    user.name = "Hubert Blaine Maximilian Wolfeschlegelsteinhausenbergerdorff"
+    user.save()
+    said: list[dict[str, Any]] = [
+        {"action": "correct", "reason": "wrong-value", "corrections": [Correction(item="measurement/0", value=5, words="cut off " * 20)]},
+        {"action": "reject", "reason": "other", "words": "said in words, and at some length " * 6},
+    ]
+    with hospital.scope():
+        for report, values in zip(found, said, strict=True):
+            verdict_give(report_uuid=report.uuid, version=1, actor=Actor(name=f"user:{user.pk}"), reader=Reader(), **values)
+    return study
+
+
 def deliveries_make(hospital: Hospital, report: Report) -> None:
     """Where a report went: filed, taken, on its way for the third time, given up."""
     with hospital.scope():
@@ -118,6 +146,32 @@ def job_kept_back(hospital: Hospital) -> Job:
         ):  # fmt: skip
             Connection.objects.create(platform=platform, name=platforms()[platform].card.name, created_at=now, **facts)
     return job
+
+
+def governance_make(hospital: Hospital, study: Study, reason: str = "Vendor notice 2026-114: volumes too low with sharp kernels") -> None:
+    """A recall, a year of runs, and disclosures: taken, and begun only. After `job_kept_back`, whose connections they use."""
+    now = timezone.now()
+    with hospital.scope():
+        links = {row.platform: row for row in Connection.objects.all()}
+        offers = (("medhub-quantify", "calcium-agatston-like"), ("viz-ai", "ich-triage"), ("aidoc", "pe-triage"))
+        states = ("done", "done", "not_analysable", "failed", "done", "refused", "cancelled")
+        Job.objects.bulk_create([
+            Job(
+                study=study, study_version=100 + n, connection=links[offers[n % 3][0]], algorithm=offers[n % 3][1], state=states[n % 7],
+                created_at=now - timedelta(days=5 * n), sent_at=now - timedelta(days=5 * n, seconds=40 + n),
+                ended_at=now - timedelta(days=5 * n), version_said="2.1", input_sha256=f"{n // 6:064d}",
+            )
+            for n in range(72)
+        ])  # fmt: skip
+        for slug, algorithm in offers[1:]:
+            disclosure_begin(
+                job_uuid=str(uuid4()), study_id=study.id, connection=links[slug], algorithm=algorithm, what="images", instances=312,
+                profile="default", codes=["113100", "113103", "113105", "113107", "113108", "113109", "113111"], input_sha256="cd" * 32,
+            )  # fmt: skip
+        disclosure_taken(job_uuid=str(Disclosure.objects.latest("id").job_uuid))
+        recall_start(
+            platform="medhub-quantify", algorithm=ALGORITHM, reason=reason, actor=Actor(name=f"user:{hospital.member('admin').pk}")
+        )
 
 
 def nodes_make(hospital: Hospital) -> Node:
@@ -184,3 +238,24 @@ def query_tags_make() -> None:
         {"tag": 0x00189151, "vr": "DT", "level": "instance", "due_at": now, "last_error": "the object store is away"},
     ):
         QueryTag.objects.create(**{**common, **facts})
+
+
+def rules_make(hospital: Hospital) -> str:
+    """An active version, and a draft that changes, adds and moves rules. Returns the id of a rule of the draft with every kind of value."""
+    plain = {"platform": "medhub-quantify", "algorithm": ALGORITHM, "series": [], "is_stat": False}
+    chest = {**plain, "name": "Chest CT, thin and soft, to the lung density mask", "conditions": [
+        {"fact": "modality", "is": ["CT"]}, {"fact": "body_part", "is": ["CHEST", "THORAX"]},
+    ], "series": [{"fact": "kernel", "is": ["B30F", "B31F"]}, {"fact": "slice_thickness_mm", "at_most": 2.5}]}  # fmt: skip
+    night = {**plain, "name": "Heads at night", "platform": "aidoc", "algorithm": "ich-triage", "is_stat": True, "conditions": [
+        {"fact": "modality", "is": ["CT"]}, {"fact": "description", "contains_not": ["post mortem"]},
+        {"fact": "patient_age_years", "at_least": 18}, {"fact": "time", "between": ["18:00", "07:00"]},
+        {"fact": "weekday", "is": ["SAT", "SUN"]},
+    ]}  # fmt: skip
+    by = Actor(name=f"user:{hospital.member('admin').pk}")
+    with hospital.scope():
+        connection_create(platform="medhub-quantify")
+        made = ruleset_publish(rules=[chest, {**plain, "name": "Everything else", "conditions": []}], actor=by)
+        draft = ruleset_draft(actor=by)
+        first, last = made.rules
+        found = ruleset_save(rules=[last, night, {**first, "is_stat": True}], revision=draft.revision, actor=by)
+        return str(found.rules[1]["id"])

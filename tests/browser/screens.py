@@ -102,6 +102,7 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
         tls_scenes.certificates_make(first)
         scenes.query_tags_make()
         node = first.id
+    rule = scenes.rules_make(mercy)
     with st_olaf.scope():
         Node.objects.all().delete()
     lines: list[str] = []
@@ -120,9 +121,20 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
             "404": lambda v: v.open("/t/somewhere-else/worklist"),
         }),
         ("auditor", {"hospital-auditor": lambda v: v.open(f"{at}/")}),
+        ("owner", {
+            "platforms": lambda v: v.open(f"{at}/platforms"),
+            "platforms-ct-triage": lambda v: v.open(f"{at}/platforms?modality=CT&role=triage"),
+            "platforms-compare": lambda v: v.open(f"{at}/platforms?compare=aidoc,viz-ai,medhub-quantify"),
+            "platform": lambda v: v.open(f"{at}/platforms/viz-ai"), "algorithms": lambda v: v.open(f"{at}/algorithms"),
+            "algorithm": lambda v: v.open(f"{at}/algorithms/medhub-quantify/calcium-agatston-like"),
+            "usage": lambda v: v.open(f"{at}/usage"), "disclosures": lambda v: v.open(f"{at}/disclosures"),
+        }),
         ("admin", {
             "nodes": lambda v: v.open(f"{at}/nodes"), "node": lambda v: v.open(f"{at}/nodes/{node}"),
             "node-form": lambda v: v.open(f"{at}/nodes/{node}/edit"), "nodes-empty": lambda v: v.open(f"/t/{st_olaf.slug}/nodes"),
+            "rules": lambda v: v.open(f"{at}/rules"), "rules-draft": lambda v: v.open(f"{at}/rules/draft"),
+            "rule-edit": lambda v: v.open(f"{at}/rules/draft/{rule}"), "dry-run": lambda v: _tried(v, at),
+            "stages": lambda v: v.open(f"{at}/stages"),
             "certificates": lambda v: v.open(f"{at}/certificates"),
             "query-tags": lambda v: v.open(f"{at}/query-tags"),
             "query-tags-empty": lambda v: v.open(f"/t/{st_olaf.slug}/query-tags"),
@@ -146,6 +158,12 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
         lines += picture(visitor, "attention-empty")
     with capsys.disabled():
         print("", *lines, sep="\n")  # noqa: T201 what `make screens` is asked for
+
+
+def _tried(visitor: Visitor, at: str) -> None:
+    visitor.open(f"{at}/rules/dry-run")
+    visitor.page.get_by_role("button", name="Try", exact=True).click()
+    visitor.page.get_by_role("heading", name="What would happen").wait_for()
 
 
 def _key_made(visitor: Visitor, at: str) -> None:

@@ -34,15 +34,34 @@ PAGES = {
     "report": ("radiologist", "/t/{slug}/reports/{report}"),
     "study": ("radiologist", "/t/{slug}/studies/{study}"),
     "receiving": ("radiologist", "/t/{slug}/studies/{receiving}"),
+    "decided": ("radiologist", "/t/{slug}/studies/{decided}"),
+    "insights": ("radiologist", "/t/{slug}/insights"),
+    "insights-cases": ("radiologist", "/t/{slug}/insights/cases?platform=medhub-quantify&algorithm=lung-density-mask&kind=all"),
+    "insights-empty": ("radiologist", "/t/{slug}/insights?from=2001-01-01&to=2001-01-02"),
     "hospital": ("admin", "/t/{slug}/"),
     "attention": ("admin", "/t/{slug}/attention"),
     "workitem": ("admin", "/t/{slug}/attention/items/{item}"),
     "platforms": ("admin", "/t/{slug}/platforms"),
+    "platforms-none": ("admin", "/t/{slug}/platforms?q=nothing+is+like+that&modality=CT"),
+    "platforms-compare": ("admin", "/t/{slug}/platforms?compare=aidoc,viz-ai,medhub-quantify,idx-dr"),
+    "algorithms": ("admin", "/t/{slug}/algorithms"),
+    "algorithm": ("admin", "/t/{slug}/algorithms/viz-ai/ich-triage"),
+    "algorithm-recalled": ("admin", "/t/{slug}/algorithms/medhub-quantify/lung-density-mask"),
+    "usage": ("radiologist", "/t/{slug}/usage"),
+    "disclosures": ("auditor", "/t/{slug}/disclosures"),
     "platform": ("admin", "/t/{slug}/platforms/sharedmind"),
     "platform-cleared": ("radiologist", "/t/{slug}/platforms/aidoc"),
     "platform-in-house": ("admin", "/t/{slug}/platforms/medhub-quantify"),
     "jobs": ("radiologist", "/t/{slug}/jobs"),
     "job": ("admin", "/t/{slug}/jobs/{job}"),
+    "worklist-details": ("radiologist", "/t/{slug}/worklist/{study}"),
+    "rules": ("admin", "/t/{slug}/rules"),
+    "rules-draft": ("admin", "/t/{slug}/rules/draft"),
+    "rules-version": ("radiologist", "/t/{slug}/rules/versions/1"),
+    "rules-compared": ("admin", "/t/{slug}/rules/versions/2"),
+    "rule": ("admin", "/t/{slug}/rules/draft/{rule}"),
+    "rules-try": ("admin", "/t/{slug}/rules/dry-run"),
+    "stages": ("admin", "/t/{slug}/stages"),
     "nodes": ("admin", "/t/{slug}/nodes"),
     "node": ("admin", "/t/{slug}/nodes/{node}"),
     "certificates": ("admin", "/t/{slug}/certificates"),
@@ -88,9 +107,12 @@ def places(clinic: Hospital) -> dict[str, str]:
         scenes.query_tags_make()
     scenes.doubts_make(clinic, study)
     job = scenes.job_kept_back(clinic)
+    scenes.governance_make(clinic, study)
+    decided = scenes.decided_make(clinic)
     return {
+        "decided": str(decided.uuid),
         "job": str(job.uuid), "item": str(item.id), "node": str(node.id), "slug": clinic.slug, "study": str(study.uuid),
-        "receiving": str(receiving.uuid), "report": str(report.uuid),
+        "receiving": str(receiving.uuid), "report": str(report.uuid), "rule": scenes.rules_make(clinic),
     }  # fmt: skip
 
 
@@ -138,7 +160,7 @@ REACHABLE = """() => [...document.querySelectorAll("*")].map((element, order) =>
     "name",
     [
         "login", "worklist", "study", "hospital", "attention", "workitem", "nodes", "node", "node-new", "query-tags", "platforms",
-        "platform", "jobs", "job",
+        "platform", "platforms-compare", "algorithm", "usage", "disclosures", "jobs", "job", "rules", "rules-draft", "rule", "stages",
     ],
 )  # fmt: skip
 def test_tab_reaches_everything_in_order_and_is_seen(visitor: Visitor, places, cookies_of, name: str) -> None:
@@ -162,14 +184,14 @@ def test_skip_leads_to_the_content(visitor: Visitor, places, cookies_of) -> None
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.matches('main [data-row-link]')")
+    assert page.evaluate("document.activeElement.matches('main #filters summary')")
 
 
 def test_forced_colours_keep_icon_and_word(visitor: Visitor, places, cookies_of) -> None:
     """"never our colour alone": with the colours taken away each AI state still shows its icon and its word."""
     visitor.page.emulate_media(forced_colors="active", reduced_motion="reduce")
     page = open_place(visitor, places, cookies_of, "worklist")
-    states = page.locator(".mh-ai .mh-state")
+    states = page.locator(".mh-worklist .mh-state")
     assert states.count() >= len(Job.State.values) + 3
     for state in states.all():
         box = state.locator("svg").bounding_box()

@@ -18,7 +18,7 @@ from billing.entitlements import entitlement_set
 from imaging.models import Study
 from journal.audit import Actor
 from medhub.stack import Stack
-from tests.ai.platforms.connections import connection
+from tests.ai.platforms.connections import connection, terms_agree
 from tests.conftest import hospital_make
 from tests.dicom_files import ct_slice, part10
 from tests.journeys.conftest import stack_running, waited
@@ -65,6 +65,7 @@ def ready(vendors: Vendors, platforms: list[tuple[str, str]]) -> Any:
         entitlement_set(state="active")
         for slug, algorithm in platforms:
             made = connection_set(platform=slug, values=connection(slug, vendors), is_test=True, actor=ACTOR)
+            terms_agree(slug)
             conditions = [{"fact": "body_part", "is": [PARTS[slug, algorithm]]}]
             rule_set(name=slug, connection=made, algorithm=algorithm, conditions=conditions)
     return hospital

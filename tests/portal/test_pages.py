@@ -107,9 +107,10 @@ def test_a_strict_content_security_policy(client, mercy) -> None:
 def test_every_page_renders_for_every_role_that_may(client, mercy, study) -> None:
     """Each role sees its navigation and nothing more."""
     for role, pages in {
-        "owner": {"Worklist", "Nodes", "Platforms", "Jobs", "Hospital", "Needs attention"},
-        "radiologist": {"Worklist", "Nodes", "Platforms", "Jobs", "Hospital"},
-        "integrator": {"Nodes", "Platforms", "Jobs", "Hospital", "Needs attention"}, "auditor": {"Hospital"}, "billing": {"Hospital"},
+        "owner": {"Worklist", "Nodes", "Platforms", "Rules", "Jobs", "Insights", "Hospital", "Needs attention"},
+        "radiologist": {"Worklist", "Nodes", "Platforms", "Rules", "Jobs", "Insights", "Hospital"},
+        "integrator": {"Nodes", "Platforms", "Rules", "Jobs", "Insights", "Hospital", "Needs attention"},
+        "auditor": {"Hospital", "Disclosures"}, "billing": {"Hospital"},
     }.items():  # fmt: skip
         client.logout()
         answer = signed_in(client, mercy, role).get(reverse("hospital", args=[mercy.slug]))

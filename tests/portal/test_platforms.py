@@ -8,6 +8,7 @@ from ai.contract import platforms
 from ai.models import Connection
 from journal.models import AuditEvent
 from portal.platformforms import PREFIX, ConnectionForm
+from tests.ai.platforms.connections import terms_agree
 from tests.portal.test_pages import signed_in
 
 pytestmark = pytest.mark.database
@@ -96,6 +97,9 @@ def test_it_is_tested_and_switched(client, mercy) -> None:
     signed_in(client, mercy, "admin")
     assert client.post(address(mercy, "platform-check")).status_code == 404
     client.post(address(mercy, "platform-connect"), filled())
+    assert "sends nothing: its terms are not accepted" in client.get(address(mercy)).content.decode()
+    with mercy.scope():
+        terms_agree("sharedmind")
     assert "connected, not tested yet" in client.get(address(mercy)).content.decode()
     page = client.post(address(mercy, "platform-check"), follow=True).content.decode()
     assert "nothing to call: the vendor claims its work from our worklist" in page

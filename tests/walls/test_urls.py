@@ -7,15 +7,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from ai.models import Connection, Job, Report, ReportDelivery, Result
+from ai.models import Connection, Job, Recall, Report, ReportDelivery, Result, RuleSet
 from imaging.certificates.services import certificate_sign
 from imaging.models import CommitmentRequest, Instance, Node, Series, Study, Transfer, WorkItem
 from imaging.querytags.declare import query_tag_create
 from journal.wall.scope import tenant_scope
 from portal import urls
+from tenants.models import Membership, SavedFilter
 from tenants.permissions import CAPABILITIES, is_allowed
 from tests import house
 from tests.ai.encoding.cases import content_of
+from tests.ai.routing.studies import rule
 from tests.conftest import PASSWORD
 from tests.dicom_files import ct_slice, series_of
 from tests.imaging.tls_peers import ACTOR, request_make
@@ -27,6 +29,10 @@ PAGES = {
     "hospital": ("GET", (), "hospital.view"),
     "worklist": ("GET", (), "study.read"),
     "worklist-rows": ("GET", (), "study.read"),
+    "worklist-filter": ("POST", (), "study.read"),
+    "worklist-filter-delete": ("POST", ("filter_id",), "study.read"),
+    "worklist-study": ("GET", ("uuid",), "study.read"),
+    "study-priority": ("POST", ("uuid",), "study.read"),
     "study": ("GET", ("uuid",), "study.read"),
     "study-slice": ("GET", ("uuid", "series_id", "number"), "study.read"),
     "study-viewer": ("GET", ("uuid",), "study.read"),
@@ -65,6 +71,32 @@ PAGES = {
     "platform-connect": ("POST", ("platform",), "ai.write"),
     "platform-check": ("POST", ("platform",), "ai.write"),
     "platform-switch": ("POST", ("platform",), "ai.write"),
+    "platform-terms": ("POST", ("platform",), "ai.write"),
+    "algorithms": ("GET", (), "ai.read"),
+    "algorithm": ("GET", ("platform", "algorithm"), "ai.read"),
+    "algorithm-recall": ("POST", ("platform", "algorithm"), "ai.write"),
+    "recall-lift": ("POST", ("recall",), "ai.write"),
+    "usage": ("GET", (), "ai.read"),
+    "usage-csv": ("GET", (), "ai.read"),
+    "disclosures": ("GET", (), "audit.read"),
+    "disclosures-csv": ("GET", (), "audit.read"),
+    "rules": ("GET", (), "ai.read"),
+    "rules-version": ("GET", ("rules_version",), "ai.read"),
+    "rules-draft": ("GET", (), "ai.read"),
+    "rule-new": ("GET", (), "ai.write"),
+    "rule-edit": ("GET", ("rule",), "ai.write"),
+    "rule-move": ("POST", ("rule",), "ai.write"),
+    "rule-delete": ("POST", ("rule",), "ai.write"),
+    "rules-try": ("GET", (), "ai.write"),
+    "rules-try-file": ("POST", (), "ai.write"),
+    "rules-draft-make": ("POST", (), "ai.write"),
+    "rules-activate": ("POST", (), "ai.write"),
+    "rules-revert": ("POST", ("rules_version",), "ai.write"),
+    "rules-discard": ("POST", (), "ai.write"),
+    "stages": ("GET", (), "ai.read"),
+    "stage-set": ("POST", ("platform",), "ai.write"),
+    "insights": ("GET", (), "ai.read"),
+    "insights-cases": ("GET", (), "ai.read"),
     "jobs": ("GET", (), "ai.read"),
     "job": ("GET", ("job_uuid",), "ai.read"),
     "job-cancel": ("POST", ("job_uuid",), "ai.write"),
@@ -78,6 +110,7 @@ PAGES = {
     "workitem-decide": ("POST", ("item_id",), "workitem.decide"),
     "report": ("GET", ("report",), "study.read"),
     "report-pdf": ("GET", ("report",), "study.read"),
+    "report-verdict": ("POST", ("report",), "report.review"),
     "report-resend": ("POST", ("report_delivery",), "delivery.manage"),
     "uploads-retry": ("POST", (), "delivery.manage"),
     "duplicate-policy": ("POST", (), "storage.manage"),
@@ -161,6 +194,13 @@ MACHINES = {
     "api-connection-on": ("POST", ("platform",), "ai.write"),
     "api-connection-off": ("POST", ("platform",), "ai.write"),
     "api-connection-stage": ("GET", ("platform",), "ai.read"),
+    "api-connection-terms": ("GET", ("platform",), "ai.read"),
+    "api-algorithms": ("GET", (), "ai.read"),
+    "api-algorithm-recall": ("POST", ("platform", "algorithm"), "ai.write"),
+    "api-recalls": ("GET", (), "ai.read"),
+    "api-recall-lift": ("POST", ("recall",), "ai.write"),
+    "api-disclosures": ("GET", (), "audit.read"),
+    "api-usage": ("GET", (), "ai.read"),
     "api-rules": ("GET", (), "ai.read"),
     "api-rules-draft": ("GET", (), "ai.read"),
     "api-rules-activate": ("POST", (), "ai.write"),
@@ -170,6 +210,12 @@ MACHINES = {
     "api-rules-vocabulary": ("GET", (), "ai.read"),
     "api-rules-dry-run": ("POST", (), "ai.write"),
     "api-rules-dry-run-file": ("POST", (), "ai.write"),
+    "api-worklist": ("GET", (), "study.read"),
+    "api-worklist-filters": ("GET", (), "study.read"),
+    "api-worklist-filter": ("DELETE", ("filter_id",), "study.read"),
+    "api-study-priority": ("GET", ("uuid",), "study.read"),
+    "api-insights": ("GET", (), "ai.read"),
+    "api-insights-cases": ("GET", (), "ai.read"),
     "api-jobs": ("GET", (), "ai.read"),
     "api-job": ("GET", ("job_uuid",), "ai.read"),
     "api-job-cancel": ("POST", ("job_uuid",), "ai.write"),
@@ -191,6 +237,7 @@ MACHINES = {
     "api-reports": ("GET", (), "fhir.read"),
     "api-report": ("GET", ("report",), "fhir.read"),
     "api-report-pdf": ("GET", ("report",), "fhir.read"),
+    "api-verdicts": ("GET", ("report",), "report.read"),
     "api-deliveries": ("GET", (), "delivery.manage"),
     "api-delivery": ("GET", ("report_delivery",), "delivery.manage"),
     "api-delivery-resend": ("POST", ("report_delivery",), "delivery.manage"),
@@ -199,7 +246,9 @@ MACHINES = {
     "api-transfer-cancel": ("POST", ("transfer_id",), "transfer.manage"),
     "api-transfer-retry": ("POST", ("transfer_id",), "transfer.manage"),
 }
-CALLED = {"report": "uuid", "report_delivery": "delivery_id"}  # what an address calls it
+REFUSED = {"report-verdict"}  # an empty form names no version: the page comes back with that in words
+CALLED = {"report": "uuid", "report_delivery": "delivery_id", "rules_version": "number"}  # what an address calls it
+RULE = "5f0e5b3e-0000-4000-8000-000000000001"
 # What the same addresses do by other methods.
 WRITES = {
     "fhir-search": ("POST", "PUT", "PATCH", "DELETE"),
@@ -251,12 +300,28 @@ def study(mercy):
             study=job.study, result=result, connection=link, algorithm="a", conclusion="-", issued_at=now,
             content=asdict(content_of(slices)),
         )  # fmt: skip
+        RuleSet.objects.create(
+            number=1, state="active", created_by="x", created_at=now, changed_by="x", changed_at=now,
+            rules=[{**rule(), "id": RULE, "series": [], "is_stat": False}],
+        )  # fmt: skip
         sent = ReportDelivery.objects.create(report=report, kind="archive", state="sent", created_at=now)
-        return Study.objects.get(), Series.objects.get(), node, transfer, asked, certificate, tag, report, sent, job
+        stop = Recall.objects.create(
+            platform="medhub-quantify", algorithm="lung-density-mask", reason="x", by="user:x", at=now, lifted_at=now, is_cleared=True
+        )
+        return Study.objects.get(), Series.objects.get(), node, transfer, asked, certificate, tag, report, sent, job, stop
+
+
+def filter_of(tenant_id: int) -> int:
+    """One of the person who was made last: each person's are their own."""
+    with tenant_scope(tenant_id):
+        owners = Membership.objects.filter(tenant_id=tenant_id).values_list("user_id", flat=True)
+        now = {"created_at": timezone.now()}
+        made = [SavedFilter.objects.get_or_create(owner=f"user:{owner}", name="x", defaults=now)[0] for owner in owners]
+        return int(made[-1].id) if made else 1
 
 
 def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
-    found, series, node, transfer, asked, certificate, tag, report, sent, job = study
+    found, series, node, transfer, asked, certificate, tag, report, sent, job, stop = study
     with tenant_scope(found.tenant_id):
         item_id = WorkItem.objects.values_list("id", flat=True)[0]
         instance_uid = Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
@@ -267,7 +332,8 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "certificate_id": certificate.id, "series_uid": series.series_uid, "instance_uid": instance_uid, "numbers": "1",
         "path": "7FE00010", "tag_id": tag.id, "version": 1, "workitem_uid": "1.2.3", "aet": "WATCHER", "job": str(found.uuid),
         "report": report.uuid, "report_delivery": sent.id,
-        "job_uuid": job.uuid, "platform": "medhub-quantify",
+        "job_uuid": job.uuid, "platform": "medhub-quantify", "algorithm": "lung-density-mask", "recall": stop.uuid,
+        "rule": RULE, "rules_version": 1, "filter_id": filter_of(found.tenant_id),
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})
 
@@ -292,7 +358,7 @@ def test_pages_by_role(client, mercy, study, role) -> None:
     for name, (method, needs, capability) in PAGES.items():
         answer = client.generic(method, address(name, mercy, study, needs))
         if is_allowed(role=role, capability=capability):
-            assert answer.status_code in {200, 302}, (name, answer.status_code)
+            assert answer.status_code in ({409} if name in REFUSED else {200, 302}), (name, answer.status_code)
             assert "no-store" in answer.headers["Cache-Control"], name
         else:
             assert answer.status_code == 403, (name, answer.status_code)
@@ -306,7 +372,7 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
         if {
             "uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id", "tag_id", "report", "report_delivery",
-            "job_uuid",
+            "job_uuid", "recall", "rule", "rules_version", "filter_id",
         } & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
     assert client.get("/t/no-such-hospital/worklist").status_code == 404
@@ -335,7 +401,7 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
         assert own.status_code not in {401, 403, 500}, (name, own.status_code)
         if {
             "fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id", "tag_id", "report", "report_delivery",
-            "job_uuid",
+            "job_uuid", "recall", "rule", "rules_version", "filter_id",
         } & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
             assert foreign.status_code in {404, 405, 415}, (name, foreign.status_code)  # 405: nobody writes this type

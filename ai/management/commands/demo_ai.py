@@ -19,6 +19,7 @@ from ai.contract import platforms
 from ai.demo_series import series_make
 from ai.dispatch import job_run
 from ai.facts import study_facts
+from ai.governance.terms import terms_accept, terms_of
 from ai.models import Connection, Job
 from ai.selectors import connection_get
 from imaging.completion import study_complete
@@ -84,7 +85,10 @@ def _connection(tenant: Tenant) -> Connection:
         values = {
             **FORM, "return_ae": _return_title(tenant), "return_from_ae": CALLING_AE, "return_addresses": ADDRESSES,
         }  # fmt: skip
+        terms = terms_of(platforms()[PLATFORM])
         try:
+            if terms is not None:
+                terms_accept(platform=PLATFORM, version=terms.version, actor=ACTOR)
             return connection_save(platform=PLATFORM, values=values, is_test=True, is_enabled=True, actor=ACTOR).connection
         except ConnectionRefused as error:
             raise CommandError(error.user_message) from None

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ai.contract import Platform, Room, Ways, platforms
+from ai.governance.terms import terms_accept, terms_of
 from ai.ways import platform_ways
+from journal.audit import Actor
 from tests.ai.handles import RealDimse
 from tests.vendors import Vendors
 
@@ -48,6 +50,12 @@ def connection(slug: str, vendors: Vendors, **more: str) -> dict[str, str]:
         "nvidia-clara": {**MONAI, "url": f"{url}/monai", "results_url": f"{url}/monai/dicomweb"},
     }  # fmt: skip
     return {**own.get(slug, performer), **more}
+
+
+def terms_agree(slug: str) -> None:
+    """What a person of the hospital does before anything is sent. In a scope."""
+    if terms := terms_of(platforms()[slug]):
+        terms_accept(platform=slug, version=terms.version, actor=Actor(name="user:test"))
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 import sys
 
 from ai.cards import AlgorithmCard, Card, Clearance
+from ai.catalogue import inputs_words
 from ai.contract import platforms
 from ai.wires.performer import SETTINGS
 from ai.wires.structures import STRUCTURES
 
+HERE = "docs/platforms.md"
 HEAD = """# Platforms
 
 Made from the cards in `ai/platforms/` (`python -m tests.ai.platforms.page`); a test fails when the two differ. Facts stand with the
@@ -16,6 +18,9 @@ Four kinds look at no images: an *archive* keeps a de-identified copy and answer
 findings that it is given and answers with a draft, and neither ever gives a finding. A *samd-vendor* is a regulated product without a
 public interface, connected by contract over the Hub Performer Profile below. *unavailable* means that there is nothing to connect to
 today. What an answer may say follows from the algorithm's role: triage may flag and nothing more, and its silence is no negative.
+
+A performance figure that is not here was not published where we could check it. How a hospital looks through the cards, compares them,
+accepts a platform's terms, and recalls an algorithm is in [governance.md](governance.md).
 """
 PROFILE = """
 ## The Hub Performer Profile
@@ -108,21 +113,25 @@ def _section(card: Card) -> str:
     )  # fmt: skip
     lines += [f"- {name}: {text}" for name, text in facts if text]
     lines += [_algorithm(one) for one in card.algorithms]
-    sources = [f"[{source.title}]({source.url})" if "://" in source.url else f"{source.title} (this page)" for source in card.sources]
+    sources = [f"[{source.title}]({_link(source.url)})" if source.url != HERE else f"{source.title} (this page)" for source in card.sources]
     return "\n".join([*lines, *([f"- Sources: {'; '.join(sources)}"] if sources else [])])
 
 
+def _link(url: str) -> str:
+    """Documents of ours lie beside this one."""
+    return url.removeprefix("docs/")
+
+
 def _algorithm(one: AlgorithmCard) -> str:
-    limits = [
-        f"modality {', '.join(sorted(one.modalities)) or 'any'}", f"body part {', '.join(sorted(one.body_parts)) or 'any'}",
-        {True: "with contrast", False: "without contrast", None: ""}[one.is_contrast],
-        f"age {one.min_age_years:g} or older" if one.min_age_years is not None else "",
-        f"device {', '.join(sorted(one.camera_models))}" if one.camera_models else "",
-        f"{one.min_instances} images or more" if one.min_instances > 1 else "",
-    ]  # fmt: skip
-    text = f"- **{one.title}** (`{one.name}`, {one.role}): {'; '.join(filter(None, limits))}. Clearance: {one.clearance}"
+    text = f"- **{one.title}** (`{one.name}`, {one.role}): {'; '.join(inputs_words(one))}. Clearance: {one.clearance}"
     text += f" ({'; '.join(_clearance(item) for item in one.clearances)})" if one.clearances else ""
-    more = [f" Finds: {', '.join(one.findings)}." if one.findings else "", f" Not for: {one.out_of_scope}." if one.out_of_scope else ""]
+    more = [
+        f" Intended use: {one.intended_use.rstrip('.')}." if one.intended_use else "",
+        f" Finds: {', '.join(one.findings)}." if one.findings else "", f" Not for: {one.out_of_scope}." if one.out_of_scope else "",
+        f" Performance: {'; '.join(f'{it.value}, {it.what} ([{it.source.title}]({_link(it.source.url)}))' for it in one.performance)}."
+        if one.performance else "",
+        f" Versions: {', '.join(one.versions)}." if one.versions else "", f" Known limits: {one.limits}." if one.limits else "",
+    ]  # fmt: skip
     return f"{text}.{''.join(more)}"
 
 

@@ -48,6 +48,10 @@ def test_the_card_is_complete_and_each_claim_has_a_source(slug) -> None:
             assert NUMBER.fullmatch(one.number)
             assert one.source.url.startswith("https://")
             assert one.authority in {"FDA", "CE", "UKCA"}
+        for figure in algorithm.performance:
+            assert figure.what
+            assert figure.source.url.startswith("https://") or (ROOT / figure.source.url).is_file()
+    assert (card.residence == "contract") is not bool(card.regions)
     assert len({one.name for one in card.algorithms}) == len(card.algorithms)
 
 

@@ -18,6 +18,7 @@ from journal.audit import Actor
 from journal.models import AuditEvent
 from journal.types import Event
 from tests import house
+from tests.ai.platforms.connections import terms_agree
 from tests.ai.routing.studies import RULES, rule
 from tests.dicom_files import ct_slice, part10, series_of
 
@@ -28,6 +29,7 @@ ANNA = Actor(name="user:anna")
 def connected(*slugs: str) -> None:
     for slug in slugs:
         Connection.objects.get_or_create(platform=slug, defaults={"name": slug, "created_at": timezone.now()})
+        terms_agree(slug)
 
 
 def stored(hospital, *series: list[Dataset]) -> None:

@@ -117,3 +117,15 @@ def test_another_hospitals_rules_are_not_there(mercy, olaf) -> None:
         assert [one["name"] for one in ruleset_active().rules] == [mercy.slug]
         assert ruleset_get(number=2) is None
         assert ruleset_revert(number=2, actor=ANNA) is None
+
+
+def test_of_two_who_make_the_draft_at_once_one_is_told(mercy) -> None:
+    """"the second of two editors is told": the row that the other has just written is no error of ours."""
+    from ai.routing.sets import _draft_make
+
+    with mercy.scope():
+        first = _draft_make(None, ANNA)
+        with pytest.raises(RuleSetRefused) as refused:  # as if it had looked before the other wrote
+            _draft_make(None, BERT)
+        assert refused.value.is_stale
+        assert ruleset_draft(actor=BERT).id == first.id
