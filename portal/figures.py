@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ai.insights.figures import Figures, Hop
+from ai.insights.figures import Figures, Hop, Judged
 from ai.insights.statistics import Drift, Share
 from ai.models import Job
 from portal.aiwords import job_state_words
@@ -112,10 +112,16 @@ def card_of(figures: Figures, *, since: str, until: str) -> Card:
     )  # fmt: skip
 
 
+def judged_rows(judged: Judged | Figures) -> list[RateRow]:
+    """Agreement and, where something is claimed, the positive predictive value."""
+    rows = [_rate(_("Agreement"), judged.concordance, "accepted", "decided")]
+    if judged.ppv is not None:
+        rows.append(_rate(_("Positive predictive value"), judged.ppv, "claims-right", "claims"))
+    return rows
+
+
 def _rates(figures: Figures) -> list[RateRow]:
-    rows = [_rate(_("Agreement"), figures.concordance, "accepted", "decided")]
-    if figures.ppv is not None:
-        rows.append(_rate(_("Positive predictive value"), figures.ppv, "claims-right", "claims"))
+    rows = judged_rows(figures)
     rows.append(_rate(_("Failed"), figures.failures, "failed", "ended"))
     rows.append(_rate(_("Not analysable"), figures.not_analysable, "not-analysable", "ended"))
     return rows

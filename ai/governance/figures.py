@@ -1,6 +1,6 @@
 """What a platform did here: turnaround, runs, failures. From job rows, one query whatever the catalogue's size.
 
-Other local figures, agreement with readers and positive predictive value, come from reviews and will stand in `ai/reviews`.
+Agreement with readers and positive predictive value come from what people decided: `ai.insights.figures.judged_read`.
 """
 
 from dataclasses import dataclass

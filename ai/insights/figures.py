@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from ai.cards import AlgorithmCard
 from ai.contract import platforms
 from ai.insights.queries import HOPS, Counts, Span, counts_read, inputs_read
 from ai.insights.statistics import TOO_FEW, Drift, Share, drift_of, share_of
@@ -45,6 +46,20 @@ class Figures:
     sites: tuple["Figures", ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What people decided about the results of an algorithm. `ppv` as in Figures."""
+
+    concordance: Share
+    ppv: Share | None
+
+
+def judged_read(*, now: datetime) -> dict[tuple[str, str], Judged]:
+    """By platform and algorithm, of the jobs of the last ninety days: what a platform's page tells. One statement."""
+    found = [one for one in counts_read(span=Span(since=now - EARLIER, until=now)) if one.site is None]
+    return {(one.platform, one.algorithm): Judged(concordance=_concordance(one), ppv=_ppv(one, _card(one))) for one in found}
+
+
 def insights_read(*, span: Span) -> list[Figures]:
     """Every algorithm with jobs in the span, with its sites. Drift is that of the span's last 30 days against the 90 before them."""
     split = span.until - RECENT
@@ -60,19 +75,35 @@ def insights_read(*, span: Span) -> list[Figures]:
 
 
 def _figures(counts: Counts, inputs: dict[str, tuple[dict[str, int], dict[str, int]]]) -> Figures:
-    platform = platforms().get(counts.platform)
-    card = next((one for one in platform.card.algorithms if one.name == counts.algorithm), None) if platform else None
-    decided = counts.accepted + counts.corrected + counts.rejected
-    role = card.role if card else ""
+    platform, card = platforms().get(counts.platform), _card(counts)
     return Figures(
         platform=counts.platform, algorithm=counts.algorithm, platform_name=platform.card.name if platform else counts.platform,
-        title=card.title if card else counts.algorithm, role=role, site=counts.site, jobs=counts.jobs, decided=decided,
-        concordance=share_of(count=counts.accepted, total=decided), corrected=counts.corrected, rejected=counts.rejected,
-        ppv=None if role == "quantification" and not counts.claims else share_of(count=counts.claims_right, total=counts.claims),
+        title=card.title if card else counts.algorithm, role=card.role if card else "", site=counts.site, jobs=counts.jobs,
+        decided=_decided(counts), concordance=_concordance(counts), corrected=counts.corrected, rejected=counts.rejected,
+        ppv=_ppv(counts, card),
         failures=share_of(count=counts.failed, total=counts.ended),
         not_analysable=share_of(count=counts.not_analysable, total=counts.ended), hops=tuple(_hops(counts.hops)),
         drift=tuple(drift_of(name=name, before=before, now=now) for name, (before, now) in inputs.items()),
     )  # fmt: skip
+
+
+def _card(counts: Counts) -> AlgorithmCard | None:
+    platform = platforms().get(counts.platform)
+    return next((one for one in platform.card.algorithms if one.name == counts.algorithm), None) if platform else None
+
+
+def _decided(counts: Counts) -> int:
+    return counts.accepted + counts.corrected + counts.rejected
+
+
+def _concordance(counts: Counts) -> Share:
+    return share_of(count=counts.accepted, total=_decided(counts))
+
+
+def _ppv(counts: Counts, card: AlgorithmCard | None) -> Share | None:
+    if card is not None and card.role == "quantification" and not counts.claims:
+        return None
+    return share_of(count=counts.claims_right, total=counts.claims)
 
 
 def _hops(hops: Sequence[tuple[int, float | None, float | None]]) -> list[Hop]:

@@ -1,5 +1,6 @@
 """The catalogue: platforms as cards with filters in the address, and two to four of them side by side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.contrib import messages
@@ -17,6 +18,7 @@ from ai.governance.registry import RegistryRow
 from ai.models import Connection
 from ai.selectors import connections
 from portal.aiwords import KINDS, PROFILES, RESIDENCES, ROLES, WIRES, connection_words, figure_words
+from portal.figures import RateRow
 from portal.words import StateWords
 from tenants.doors import HospitalRequest, hospital_page
 
@@ -40,6 +42,7 @@ class AlgorithmRow:
     inputs: tuple[str, ...]
     local: dict[str, str]
     registry: RegistryRow | None = None
+    judged: Sequence[RateRow] = ()
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,16 @@ class Filter:
 
 
 def algorithm_row(
-    platform: Platform, card: AlgorithmCard, figures: dict[tuple[str, str], Figures], seen: RegistryRow | None = None
+    platform: Platform, card: AlgorithmCard, figures: dict[tuple[str, str], Figures], seen: RegistryRow | None = None,
+    judged: Sequence[RateRow] = (),
 ) -> AlgorithmRow:
     parts = sorted(card.body_parts)
     more = _(" and %(n)s more") % {"n": len(parts) - PARTS_SHOWN} if len(parts) > PARTS_SHOWN else ""
     words = ", ".join(parts[:PARTS_SHOWN]).lower() + more
     local = figure_words(figures.get((platform.card.slug, card.name), Figures()))
     return AlgorithmRow(
-        card, str(ROLES[card.role]), ", ".join(sorted(card.modalities)) or str(_("any modality")), words, inputs_words(card), local, seen
+        card, str(ROLES[card.role]), ", ".join(sorted(card.modalities)) or str(_("any modality")), words, inputs_words(card), local, seen,
+        judged,
     )
 
 

@@ -13,14 +13,19 @@ from ai.contract import Platform, platforms
 from ai.governance.figures import figures_read
 from ai.governance.registry import registry_read
 from ai.governance.terms import TermsRefused, terms_accept, terms_state
+from ai.insights.figures import Judged, judged_read
+from ai.insights.statistics import share_of
 from ai.models import Connection
 from ai.selectors import connection_get
 from ai.stages import connection_switch
 from journal.wall.scope import tenant_scope
 from portal.aiwords import people_words
+from portal.figures import judged_rows
 from portal.platformforms import ConnectionForm
 from portal.views.catalogue import algorithm_row, platform_row
 from tenants.doors import HospitalRequest, hospital_page
+
+NOT_JUDGED = Judged(concordance=share_of(count=0, total=0), ppv=None)
 
 
 def _platform(slug: str) -> Platform:
@@ -108,13 +113,17 @@ def _form(platform: Platform, request: HospitalRequest | None = None) -> Connect
 def _page(request: HospitalRequest, platform: Platform, form: ConnectionForm) -> HttpResponse:
     card = platform.card
     connection, state = connection_get(platform=card.slug), terms_state(platform=platform)
-    figures = figures_read(now=timezone.now())
+    now = timezone.now()
+    figures, judged = figures_read(now=now), judged_read(now=now)
     seen = {row.algorithm: row for row in registry_read() if row.connection.platform == card.slug}
     accepted = state.accepted
     context = {
         "row": platform_row(platform, connection, figures, card.algorithms), "card": card, "connection": connection, "form": form,
         "hook": hook_url(connection) if connection and HOOK_SECRET in secrets_held(connection) else "",
-        "algorithms": [algorithm_row(platform, one, figures, seen.get(one.name)) for one in card.algorithms],
+        "algorithms": [
+            algorithm_row(platform, one, figures, seen.get(one.name), judged_rows(judged.get((card.slug, one.name), NOT_JUDGED)))
+            for one in card.algorithms
+        ],
         "terms": state,
         "accepted_by": people_words(tenant_id=request.tenant.id, actors=[accepted.by])[accepted.by] if accepted else "",
     }  # fmt: skip

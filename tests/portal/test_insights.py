@@ -12,7 +12,7 @@ pytestmark = pytest.mark.database
 
 
 def test_figures_and_the_cases_behind_them(client, mercy, olaf) -> None:
-    """"x"""
+    """"Concordance, PPV with interval, turnaround p50/p95 per hop": each figure, and the jobs that it counts."""
     crowd_make(mercy, count=18, action="accept", is_positive=True)
     crowd_make(mercy, count=4, action="reject", reason="false-positive", is_positive=True, institution="North")
     signed_in(client, mercy)
@@ -33,6 +33,21 @@ def test_figures_and_the_cases_behind_them(client, mercy, olaf) -> None:
     signed_in(client, olaf)
     assert "No algorithm had a study in these days" in client.get(reverse("insights", args=[olaf.slug])).content.decode()
     assert "No job of these days is of this kind" in client.get(accepted.replace(mercy.slug, olaf.slug)).content.decode()
+
+
+def test_a_platforms_page_has_our_local_figures(client, mercy, olaf) -> None:
+    """"platform page (... our local figures)": agreement and predictive value of the last ninety days, of this hospital alone."""
+    crowd_make(mercy, count=18, action="accept", is_positive=True)
+    crowd_make(mercy, count=4, action="reject", reason="false-positive", is_positive=True)
+    crowd_make(olaf, count=3, action="reject", reason="false-positive", is_positive=True)
+    signed_in(client, mercy)
+    page = client.get(reverse("platform", args=[mercy.slug, "medhub-quantify"])).content.decode()
+    assert "agreement: 82\u00a0% (61 to 93\u00a0%)" in page
+    assert "positive predictive value: 82\u00a0% (61 to 93\u00a0%)" in page
+    client.logout()
+    signed_in(client, olaf)
+    page = client.get(reverse("platform", args=[olaf.slug, "medhub-quantify"])).content.decode()
+    assert 'agreement: too few <span class="mh-muted">(0/3)</span>' in page
 
 
 def test_too_few_is_said(client, mercy) -> None:
