@@ -14,6 +14,7 @@ from django.utils import timezone
 from pydantic import TypeAdapter
 
 from ai.findings import Correction, ReportContent, Review
+from ai.flags import flag_settle
 from ai.models import REJECTED, Report, Stage, Verdict
 from ai.readers import Reader, reports_shown
 from ai.review.applied import reviewed_conclusion
@@ -168,11 +169,12 @@ def _version(newest: Report, status: str, content: dict[str, Any], conclusion: s
 
 
 def _kept(verdict: Verdict, judged: Report, made: Report, by: tuple[str, str], actor: Actor) -> Report:
-    """Rows, audit and event in the caller's transaction."""
+    """Rows, the worklist's flag, audit and event in the caller's transaction."""
     made.save(force_insert=True)
     verdict.report, verdict.made_version, verdict.at = judged, made.version, made.issued_at
     verdict.by_id, verdict.by_name = by
     verdict.save(force_insert=True)
+    flag_settle(study_id=made.study_id)
     audit_record(
         actor=actor, action=f"report.review.{verdict.action}", object_type="Study", object_id=str(made.study.uuid),
         detail={"report": str(made.uuid), "version": made.version, "reason": verdict.reason},

@@ -15,10 +15,11 @@ from ai.governance.registry import registry_read
 from ai.governance.terms import TermsRefused, terms_accept, terms_state
 from ai.models import Connection
 from ai.selectors import connection_get
-from ai.stages import connection_switch
+from ai.stages import connection_switch, stage_of
 from journal.wall.scope import tenant_scope
 from portal.aiwords import people_words
 from portal.platformforms import ConnectionForm
+from portal.rulewords import STEPS
 from portal.views.catalogue import algorithm_row, platform_row
 from tenants.doors import HospitalRequest, hospital_page
 
@@ -115,7 +116,7 @@ def _page(request: HospitalRequest, platform: Platform, form: ConnectionForm) ->
         "row": platform_row(platform, connection, figures, card.algorithms), "card": card, "connection": connection, "form": form,
         "hook": hook_url(connection) if connection and HOOK_SECRET in secrets_held(connection) else "",
         "algorithms": [algorithm_row(platform, one, figures, seen.get(one.name)) for one in card.algorithms],
-        "terms": state,
+        "terms": state, "step": STEPS[stage_of(connection)] if connection else "",
         "accepted_by": people_words(tenant_id=request.tenant.id, actors=[accepted.by])[accepted.by] if accepted else "",
     }  # fmt: skip
     return render(request, "portal/platform.html", context)
