@@ -102,6 +102,7 @@ class Document:
     sop_uid: str
     series_uid: str
     title: str
+    copy_of: str = ""  # SOP Instance UID of the object that this one is under another name (ai.review.masks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,11 @@ def flag_raise(*, job: Job, answer: Answer) -> None:
 
 
 def flag_settle(*, study_id: int) -> None:
-    """After a person decided about a report of it: raised as long as an undecided one still asks for that."""
+    """After a person decided about a report of it: raised as long as an undecided one still asks for that.
+
+    A report asks with any of its versions: that of a draft of words, or of a late image, says nothing of the flag.
+    """
     flagged = Result.objects.filter(job__study_id=study_id, job__stage=Stage.LIVE, job__state=Job.State.DONE, payload__is_flagged=True)
-    waiting = Report.objects.filter(result__in=flagged, status=Report.Status.PRELIMINARY)
-    study_flag_set(study_id=study_id, is_flagged=waiting.exists())
+    asking = set(Report.objects.filter(result__in=flagged).values_list("uuid", flat=True))
+    newest = dict(Report.objects.filter(uuid__in=asking).order_by("version").values_list("uuid", "status"))
+    study_flag_set(study_id=study_id, is_flagged=Report.Status.PRELIMINARY in newest.values())

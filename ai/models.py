@@ -148,6 +148,8 @@ class Job(TenantModel):
         indexes = [
             models.Index(fields=["due_at"], name="job_due", condition=models.Q(due_at__isnull=False)),
             models.Index(fields=["tenant_id", "study"], name="job_by_study"),
+            models.Index(fields=["tenant_id", "created_at"], name="job_by_creation"),
+            models.Index(fields=["tenant_id", "study"], name="job_of_later_version", condition=models.Q(study_version__gt=1)),
             models.Index(fields=["tenant_id", "surrogate_uid"], name="job_by_surrogate"),
         ]
 

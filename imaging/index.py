@@ -14,6 +14,7 @@ from imaging.duplicates import stored_digest
 from imaging.filing import Aside, Batch, Described, Stored, aside_key, batch_write, instances_known
 from imaging.header import HeaderError
 from imaging.inbox import InboxObject
+from imaging.matching import studies_arrived_match
 from imaging.models import Study
 from imaging.people import patients_resolve
 from imaging.query import fold, moments
@@ -231,6 +232,7 @@ def _studies_resolve(described: list[Described], batch: Batch) -> dict[str, Stud
     if new:
         rows_insert(new, is_conflict_ignored=True)
         studies = _studies_locked(first)
+        studies_arrived_match(studies=[studies[one.study_uid] for one in new])
     return studies
 
 

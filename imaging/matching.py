@@ -1,6 +1,7 @@
 """Which order a study belongs to: by accession number and issuer, and only of the same patient; else a work item, never a guess.
 
-Subscribes to `study.completed` (a study has come) and `order.changed` (an order came later, or says something else now).
+Subscribes to `study.completed` (a study has come) and `order.changed` (an order came later, or says something else now). The index
+worker asks at a study's first image: what is STAT stands in front while its images still come.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -17,6 +18,13 @@ KINDS = (NONE, ANOTHER)
 _STUDIES_CAP = 1_000  # of one accession number
 
 
+def studies_arrived_match(*, studies: Sequence[Study]) -> None:
+    """New studies, locked by who calls. Doubts wait until they are complete: an order may be on its way as well."""
+    numbered = [study for study in studies if study.accession_number and not study.is_from_ai]
+    if numbered:
+        _match(numbered)
+
+
 def study_order_match(*, event: Event) -> None:
     studies_order_match(events=[event])
 
@@ -25,7 +33,7 @@ def studies_order_match(*, events: Sequence[Event]) -> None:
     """A hospital that sends us no orders has nothing to match with."""
     if Order.objects.exists():
         rows = Study.objects.filter(id__in=[event.ids["study_id"] for event in events], is_from_ai=False)
-        _tell(_match(list(rows.select_for_update(of=("self",)).order_by("id"))))
+        _tell(_settle(list(rows.select_for_update(of=("self",)).order_by("id"))))
 
 
 def order_studies_match(*, event: Event) -> None:
@@ -35,7 +43,7 @@ def order_studies_match(*, event: Event) -> None:
         return
     numbered = Study.objects.filter(accession_number=order.accession_number, is_from_ai=False)
     studies = list(numbered.select_for_update(of=("self",)).order_by("id")[:_STUDIES_CAP])
-    changed = _match(studies)
+    changed = _settle(studies)
     # What the order says now, its studies say as well.
     _tell([study for study in studies if study in changed or study.order_id == order.id])
 
@@ -46,8 +54,15 @@ def _tell(studies: Sequence[Study]) -> None:
     )
 
 
-def _match(studies: Sequence[Study]) -> list[Study]:
-    """Returns the studies whose order is another one now."""
+def _settle(studies: Sequence[Study]) -> list[Study]:
+    """Returns the studies whose order is another one now; what is in doubt gets its work item."""
+    changed, doubts = _match(studies)
+    _items_write(studies, doubts)
+    return changed
+
+
+def _match(studies: Sequence[Study]) -> tuple[list[Study], list[tuple[Study, str, str]]]:
+    """Order and priority. Returns the studies whose order is another one now, and the doubts."""
     by_number = _orders({study.accession_number for study in studies if study.accession_number})
     found: dict[int, int | None] = {}
     doubts: list[tuple[Study, str, str]] = []
@@ -62,8 +77,7 @@ def _match(studies: Sequence[Study]) -> list[Study]:
     Study.objects.bulk_update(changed, ["order"])
     every = {order.id: order for orders in by_number.values() for order in orders}
     order_priorities_take(studies=[(study, every.get(study.order_id or 0)) for study in studies])
-    _items_write(studies, doubts)
-    return changed
+    return changed, doubts
 
 
 def _orders(numbers: Collection[str]) -> dict[str, list[Order]]:

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ai.models import RuleSet
+from ai.routing.compare import RuleChange, rulesets_compare
 from ai.routing.dryrun import FILE_BYTES, MAX_STUDIES, FileRefused, StudyTrial, Trial, file_try, studies_try
 from ai.routing.live import outcome_data
 from ai.routing.sets import (
@@ -124,6 +125,23 @@ class TrialSerializer(serializers.Serializer[Any]):
     conflicts = ConflictSerializer(many=True)
     unmatched = serializers.IntegerField(help_text="studies that no rule sends")
     jobs = serializers.IntegerField()
+
+
+class RuleChangeSerializer(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(choices=["same", "added", "removed", "changed", "moved"])
+    rule = serializers.UUIDField(help_text="a rule is known by its id, whatever it is called")
+    fields_changed = serializers.ListField(child=serializers.CharField())
+    has_moved = serializers.BooleanField(help_text="stands elsewhere among the others; a changed one may have moved too")
+    before = RuleSerializer(allow_null=True)
+    after = RuleSerializer(allow_null=True)
+
+
+class ComparisonSerializer(serializers.Serializer[Any]):
+    """In the order of the later one, what was removed at the end."""
+
+    before = serializers.IntegerField()
+    after = serializers.IntegerField()
+    changes = RuleChangeSerializer(many=True)
 
 
 class FileParser(BaseParser):
@@ -262,6 +280,27 @@ class VersionView(RulesApiView):
         if found is None:
             raise exceptions.NotFound
         return Response(ruleset_data(found))
+
+
+class CompareView(RulesApiView):
+    """What is different in one version from another, the draft's number as good as any."""
+
+    capabilities = {"GET": "ai.read"}
+
+    @extend_schema(operation_id="rules_compare", responses={200: ComparisonSerializer, 404: ProblemSerializer})
+    def get(self, request: Request, slug: str, number: int, other: int) -> Response:
+        before, after = (ruleset_get(number=min(one, MAX_NUMBER)) for one in (number, other))
+        if before is None or after is None:
+            raise exceptions.NotFound
+        changes = rulesets_compare(before=before.rules, after=after.rules)
+        return Response({"before": before.number, "after": after.number, "changes": [_change_data(one) for one in changes]})
+
+
+def _change_data(one: RuleChange) -> dict[str, Any]:
+    return {
+        "kind": one.kind, "rule": one.rule["id"], "fields_changed": list(one.fields), "has_moved": one.has_moved,
+        "before": one.before, "after": one.after,
+    }  # fmt: skip
 
 
 class RevertView(RulesApiView):

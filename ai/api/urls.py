@@ -25,6 +25,7 @@ urlpatterns = [
     path("rules/draft/activate", rules.ActivateView.as_view(), name="api-rules-activate"),
     path("rules/versions", rules.VersionsView.as_view(), name="api-rules-versions"),
     path("rules/versions/<int:number>", rules.VersionView.as_view(), name="api-rules-version"),
+    path("rules/versions/<int:number>/compare/<int:other>", rules.CompareView.as_view(), name="api-rules-compare"),
     path("rules/versions/<int:number>/revert", rules.RevertView.as_view(), name="api-rules-revert"),
     path("rules/vocabulary", rules.VocabularyView.as_view(), name="api-rules-vocabulary"),
     path("rules/dry-run", rules.DryRunView.as_view(), name="api-rules-dry-run"),

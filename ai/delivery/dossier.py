@@ -1,7 +1,7 @@
 """Everything that one report version is encoded or printed from, read in a scope and used outside of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from os import PathLike, fspath
 from typing import Any
@@ -62,9 +62,13 @@ class Dossier:
 
 @dataclass(frozen=True, kw_only=True)
 class FiledMask:
-    """A Segmentation of the report, filed when its result was taken. `path` is None while the archive has no row of it."""
+    """A Segmentation of the report, filed when its result was taken. `path` is None while the archive has no row of it.
+
+    `copy_series_uid`: a copy of what lies at `path`, which is to be filed under its own UIDs yet; "" for what lies there itself.
+    """
 
     sop_uid: str
+    copy_series_uid: str = ""
     sop_class_uid: str = ""
     transfer_syntax_uid: str = ""
     path: str | PathLike[str] | None = None
@@ -100,14 +104,21 @@ def _rejects(report: Report) -> tuple[Dossier, ...]:
 
 
 def _masks(report: Report, content: ReportContent) -> tuple[FiledMask, ...]:
-    uids = [document.sop_uid for document in content.documents if document.kind == "SEG"]
+    documents = [document for document in content.documents if document.kind == "SEG"]
+    uids = {uid for one in documents for uid in (one.sop_uid, one.copy_of) if uid}
     rows = {
         uid: FiledMask(sop_uid=uid, sop_class_uid=sop_class, transfer_syntax_uid=syntax, path=object_path(key))
         for uid, sop_class, syntax, key in Instance.objects.filter(study_id=report.study_id, sop_instance_uid__in=uids).values_list(
             "sop_instance_uid", "sop_class_uid", "transfer_syntax_uid", "key"
         )
     }
-    return tuple(rows.get(uid) or FiledMask(sop_uid=uid) for uid in uids)
+    return tuple(rows.get(one.sop_uid) or _copied(one, rows.get(one.copy_of)) for one in documents)
+
+
+def _copied(document: Document, first: FiledMask | None) -> FiledMask:
+    if first is None:
+        return FiledMask(sop_uid=document.sop_uid)
+    return replace(first, sop_uid=document.sop_uid, copy_series_uid=document.series_uid)
 
 
 def content_of(report: Report) -> ReportContent:

@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from ai.delivery.dossier import Dossier, filed_sheet, mask_references, sources_read
+from ai.delivery.dossier import Dossier, FiledMask, filed_sheet, mask_references, sources_read
 from ai.encoding.capture import pdf_encode, sc_encode
 from ai.encoding.edition import EncodingError
 from ai.encoding.kos import kos_encode
@@ -19,7 +19,8 @@ from ai.encoding.stamp import bytes_of
 from ai.printing.pdf import PrintingError, report_pages_png, report_pdf
 
 SR, SEG, PDF, SC, KOS = "SR", "SEG", "PDF", "SC", "KOS"
-ARCHIVE_FORMS = (SR, PDF)  # a mask was filed when its result was taken
+COPIES = "SEG again"
+ARCHIVE_FORMS = (SR, COPIES, PDF)  # a mask was filed when its result was taken, but for the copy of one that stands again
 # imaging.Node.results_as -> what is sent there: who takes an SR takes what it points at
 REJECTION = (KOS,)  # instead of any other form, whatever the node takes results as
 FORMS: dict[str, tuple[str, ...]] = {"sr": (SR, SEG), "pdf": (PDF,), "sc": (SC,), "sr+pdf": (SR, SEG, PDF)}
@@ -62,7 +63,7 @@ def report_objects(dossier: Dossier, *, forms: Sequence[str]) -> Made:
     missing: list[str] = []
     for form in forms:
         try:
-            found += _masks(dossier, missing) if form == SEG else map(_object, _MAKERS[form](dossier, sources))
+            found += _masks(dossier, form, missing) if form in (SEG, COPIES) else map(_object, _MAKERS[form](dossier, sources))
         except OSError:
             raise
         except (EncodingError, PrintingError) as error:
@@ -74,18 +75,25 @@ def report_objects(dossier: Dossier, *, forms: Sequence[str]) -> Made:
     return Made(objects=tuple(found), missing=tuple(missing))
 
 
-def _masks(dossier: Dossier, missing: list[str]) -> list[ReportObject]:
-    """As they lie in the archive, byte for byte; what it does not hold (any more) is said."""
+def _masks(dossier: Dossier, form: str, missing: list[str]) -> list[ReportObject]:
+    """As they lie in the archive, byte for byte, or under the new name of a copy; what it does not hold (any more) is said."""
     there = [mask for mask in dossier.masks if mask.path is not None]
-    if len(there) < len(dossier.masks):
+    if form == SEG and len(there) < len(dossier.masks):
         missing.append(f"no SEG: {len(dossier.masks) - len(there)} not in the archive")
     return [
         ReportObject(
             sop_class_uid=mask.sop_class_uid, sop_uid=mask.sop_uid, transfer_syntax_uid=mask.transfer_syntax_uid,
-            data=Path(fspath(mask.path or "")).read_bytes(), is_needed=False,
+            data=_copy(mask) if mask.copy_series_uid else Path(fspath(mask.path or "")).read_bytes(), is_needed=False,
         )
-        for mask in there
+        for mask in there if form == SEG or mask.copy_series_uid
     ]  # fmt: skip
+
+
+def _copy(mask: FiledMask) -> bytes:
+    """The same mask as another object of another series: whoever hides the one shows the other. The same bytes each time."""
+    ds = dcmread(fspath(mask.path or ""))
+    ds.SOPInstanceUID, ds.SeriesInstanceUID = mask.sop_uid, mask.copy_series_uid
+    return bytes_of(ds)
 
 
 def _object(dataset: Dataset) -> ReportObject:

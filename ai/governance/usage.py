@@ -12,6 +12,7 @@ from journal.wall.scope import tenant_id_current
 MOST_MONTHS = 36
 COLUMNS = ("month", "platform", "counted", "repeats", "failed", "refused", "cancelled")
 # The same objects of a study, whose digest holds their own, to the same algorithm once more. What words findings is given no pixels.
+# A version of a study is asked about once (job_once), so only a study that had a second one is looked at twice.
 SQL = """
 SELECT date_trunc('month', coalesce(j.ended_at, j.created_at) AT TIME ZONE %(zone)s)::date, c.platform,
        count(*) FILTER (WHERE is_answered AND NOT is_repeat),
@@ -21,7 +22,8 @@ SELECT date_trunc('month', coalesce(j.ended_at, j.created_at) AT TIME ZONE %(zon
        count(*) FILTER (WHERE j.state = 'cancelled')
 FROM ai_job j JOIN ai_connection c ON c.tenant_id = j.tenant_id AND c.id = j.connection_id,
 LATERAL (SELECT j.state IN ('done', 'not_analysable') AS is_answered) a,
-LATERAL (SELECT is_answered AND j.input_sha256 <> '' AND j.algorithm <> ALL(%(wording)s) AND EXISTS (
+LATERAL (SELECT is_answered AND j.input_sha256 <> '' AND j.algorithm <> ALL(%(wording)s)
+  AND j.study_id IN (SELECT v.study_id FROM ai_job v WHERE v.tenant_id = %(tenant)s AND v.study_version > 1) AND EXISTS (
   SELECT FROM ai_job e WHERE e.tenant_id = j.tenant_id AND e.study_id = j.study_id AND e.connection_id = j.connection_id
   AND e.algorithm = j.algorithm AND e.input_sha256 = j.input_sha256 AND e.state IN ('done', 'not_analysable')
   AND (e.ended_at, e.id) < (j.ended_at, j.id)) AS is_repeat) r

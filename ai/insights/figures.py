@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from ai.cards import AlgorithmCard
 from ai.contract import platforms
-from ai.insights.queries import HOPS, Counts, Span, counts_read, inputs_read
+from ai.insights.queries import HOPS, Counts, Span, counts_read, inputs_read, span_cut
 from ai.insights.statistics import TOO_FEW, Drift, Share, drift_of, share_of
 
 RECENT, EARLIER = timedelta(days=30), timedelta(days=90)
@@ -55,15 +55,19 @@ class Judged:
 
 
 def judged_read(*, now: datetime) -> dict[tuple[str, str], Judged]:
-    """By platform and algorithm, of the jobs of the last ninety days: what a platform's page tells. One statement."""
-    found = [one for one in counts_read(span=Span(since=now - EARLIER, until=now)) if one.site is None]
+    """By platform and algorithm, of the jobs of the last ninety days, or of their last 10,000: what a platform's page tells."""
+    found = [one for one in counts_read(span=span_cut(span=Span(since=now - EARLIER, until=now))) if one.site is None]
     return {(one.platform, one.algorithm): Judged(concordance=_concordance(one), ppv=_ppv(one, _card(one))) for one in found}
 
 
 def insights_read(*, span: Span) -> list[Figures]:
-    """Every algorithm with jobs in the span, with its sites. Drift is that of the span's last 30 days against the 90 before them."""
+    """Every algorithm with jobs in the span, with its sites. Drift is that of the span's last 30 days against the 90 before them.
+
+    Of those 90 the last ones with 10,000 jobs are enough to know what was usual.
+    """
     split = span.until - RECENT
-    inputs = inputs_read(span=Span(since=split - EARLIER, until=span.until), split=split)
+    before = span_cut(span=Span(since=split - EARLIER, until=split))
+    inputs = inputs_read(span=Span(since=before.since, until=span.until), split=split)
     found: list[Figures] = []
     for counts in counts_read(span=span):
         one = _figures(counts, inputs.get((counts.platform, counts.algorithm, counts.site), {}))

@@ -1,11 +1,12 @@
 """Grouped SQL over jobs, results, reports and decisions, under the wall and with tenant_id named. Of a patient only an age."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.utils import timezone
 
 from ai.models import Stage
 from ai.review.reasons import FALSE
@@ -15,41 +16,57 @@ ABSENT = ("2667000", "373067005", "260415000")  # SNOMED CT: absent, no, not det
 HOPS = ("received-completed", "completed-sent", "sent-answered", "answered-issued", "issued-reviewed")
 MAX_CASES = 200
 MAX_GROUPS = 2_000
+MAX_JOBS = 10_000  # that a page counts
 
-# One row a job. The newest version of its report says what stands: a decision that was taken back left no trace in it.
-BASE = """
-WITH job AS (
-  SELECT j.*, c.platform FROM ai_job j JOIN ai_connection c ON c.tenant_id = j.tenant_id AND c.id = j.connection_id
+# Jobs of the span with what the rules knew of them: {0} of it. OFFSET 0 keeps each look-up one by its index: what is read grows with the
+# span, not with the archive, and a document is opened once a row, not once for each of its fields.
+JOBS = """
+WITH job AS MATERIALIZED (
+  SELECT j.id, j.uuid, c.platform, j.algorithm, j.state, j.study_id, j.study_version, j.created_at, j.sent_at{0},
+    coalesce(nullif(x.series->>'institution', ''), nullif(d.calling_aes->>0, ''), '') AS site
+  FROM ai_job j JOIN ai_connection c ON c.tenant_id = j.tenant_id AND c.id = j.connection_id
+  LEFT JOIN LATERAL (
+    SELECT f.patient_age_years AS age, f.calling_aes, f.series
+    FROM ai_decision d, jsonb_to_record(d.facts) AS f(patient_age_years text, calling_aes jsonb, series jsonb)
+    WHERE d.tenant_id = %(tenant)s AND d.study_id = j.study_id AND d.study_version = j.study_version OFFSET 0) d ON true,
+  LATERAL (SELECT jsonb_path_query_first(d.series, '$[*] ? (@.id == $id)', jsonb_build_object('id', j.series)) AS series OFFSET 0) x
   WHERE j.tenant_id = %(tenant)s AND j.created_at >= %(since)s AND j.created_at < %(until)s AND j.stage <> %(test)s
+)
+"""
+# One row a job. The newest version of its report says what stands: a decision that was taken back left no trace in it.
+BASE = f"""
+{JOBS.format("")}, answer AS MATERIALIZED (
+  SELECT o.id, j.id AS job_id, o.received_at FROM job j,
+  LATERAL (SELECT id, received_at FROM ai_result WHERE tenant_id = %(tenant)s AND job_id = j.id OFFSET 0) o
+), version AS MATERIALIZED (
+  SELECT o.id AS result_id, r.* FROM answer o,
+  LATERAL (SELECT id, uuid, version, is_by_person, issued_at FROM ai_report WHERE tenant_id = %(tenant)s AND result_id = o.id OFFSET 0) r
 ), newest AS (
-  SELECT DISTINCT ON (r.uuid) r.uuid, r.result_id, r.content, r.status FROM ai_report r
-  WHERE r.tenant_id = %(tenant)s AND r.result_id IN (
-    SELECT o.id FROM ai_result o JOIN job ON job.id = o.job_id WHERE o.tenant_id = %(tenant)s)
-  ORDER BY r.uuid, r.version DESC
+  SELECT DISTINCT ON (uuid) id, uuid, result_id FROM version ORDER BY uuid, version DESC
 ), base AS (
-  SELECT j.id, j.uuid AS job_uuid, j.platform, j.algorithm, j.state, j.stage, j.created_at, s.uuid AS study_uuid, s.modalities,
-    coalesce(nullif(x.series->>'institution', ''), nullif(d.facts->'calling_aes'->>0, ''), '') AS site,
-    n.uuid AS report_uuid, n.content->'review'->>'action' AS action, n.content->'review'->>'reason' AS reason,
-    n.uuid IS NOT NULL AND (coalesce((n.content->>'is_flagged')::boolean, false) OR EXISTS (
-      SELECT FROM jsonb_array_elements(coalesce(n.content->'findings', '[]'::jsonb)) f
-      WHERE jsonb_typeof(f->'value') = 'object' AND NOT f->'value'->>'code' = ANY(%(absent)s))) AS is_positive,
+  SELECT j.id, j.uuid AS job_uuid, j.platform, j.algorithm, j.state, j.created_at, s.uuid AS study_uuid, s.modalities, j.site,
+    n.uuid AS report_uuid, said.review->>'action' AS action, said.review->>'reason' AS reason,
+    coalesce(said.is_flagged, false) OR coalesce(jsonb_path_exists(said.findings, %(claim)s), false) AS is_positive,
     CASE WHEN j.study_version = s.version THEN extract(epoch FROM s.completed_at - s.first_received_at)::float8 END AS h0,
     CASE WHEN j.study_version = s.version THEN extract(epoch FROM j.sent_at - s.completed_at)::float8 END AS h1,
     extract(epoch FROM o.received_at - j.sent_at)::float8 AS h2,
     extract(epoch FROM m.issued_at - o.received_at)::float8 AS h3,
-    extract(epoch FROM (n.content->'review'->>'at')::timestamptz - m.issued_at)::float8 AS h4,
-    x.series AS facts, d.facts->>'patient_age_years' AS age
+    extract(epoch FROM (said.review->>'at')::timestamptz - m.issued_at)::float8 AS h4
   FROM job j
-  JOIN imaging_study s ON s.tenant_id = j.tenant_id AND s.id = j.study_id
-  LEFT JOIN ai_result o ON o.tenant_id = j.tenant_id AND o.job_id = j.id
+  JOIN LATERAL (
+    SELECT uuid, modalities, version, completed_at, first_received_at FROM imaging_study
+    WHERE tenant_id = %(tenant)s AND id = j.study_id OFFSET 0) s ON true
+  LEFT JOIN answer o ON o.job_id = j.id
   LEFT JOIN newest n ON n.result_id = o.id
-  LEFT JOIN ai_report m ON m.tenant_id = j.tenant_id AND m.result_id = o.id AND NOT m.is_by_person
-  LEFT JOIN ai_decision d ON d.tenant_id = j.tenant_id AND d.study_id = j.study_id AND d.study_version = j.study_version
+  LEFT JOIN version m ON m.result_id = o.id AND NOT m.is_by_person
   LEFT JOIN LATERAL (
-    SELECT e AS series FROM jsonb_array_elements(coalesce(d.facts->'series', '[]'::jsonb)) e
-    WHERE (e->>'id')::bigint = j.series LIMIT 1) x ON true
+    SELECT c.review, c.is_flagged, c.findings
+    FROM ai_report r, jsonb_to_record(r.content) AS c(review jsonb, is_flagged boolean, findings jsonb)
+    WHERE r.tenant_id = %(tenant)s AND r.id = n.id OFFSET 0) said ON true
 )
-"""
+"""  # noqa: S608 constants
+# A finding whose value is a code, and none that says it is not there.
+CLAIM = '$[*].value ? (@.code != "' + '" && @.code != "'.join(ABSENT) + '")'
 ENDED = "state IN ('done', 'not_analysable', 'failed', 'quarantined')"
 FAILED = "state IN ('failed', 'quarantined')"
 # A claim that was judged: what says nothing about the claim itself (wrong patient, poor images) is not counted.
@@ -88,6 +105,23 @@ class Counts:
     hops: tuple[tuple[int, float | None, float | None], ...]  # of HOPS: cases, p50, p95
 
 
+def span_cut(*, span: Span, most: int = MAX_JOBS) -> Span:
+    """The span, or its last whole days with about `most` jobs: what a page counts while somebody waits for it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT created_at FROM ai_job WHERE tenant_id = %s AND created_at >= %s AND created_at < %s "
+            "ORDER BY created_at DESC OFFSET %s LIMIT 1",
+            [tenant_id_current(), span.since, span.until, most],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return span
+    zone = timezone.get_current_timezone()
+    day = row[0].astimezone(zone).date() + timedelta(days=1)
+    last = (span.until - timedelta(microseconds=1)).astimezone(zone).date()
+    return Span(since=datetime.combine(min(day, last), time(), zone), until=span.until)
+
+
 def counts_read(*, span: Span) -> list[Counts]:
     """Every algorithm with jobs in the span, whole and by site: one statement."""
     hops = ", ".join(
@@ -117,6 +151,7 @@ def _counts(row: tuple[Any, ...]) -> Counts:
     )  # fmt: skip
 
 
+KNOWN = JOBS.format(", d.age, x.series AS facts")
 INPUTS = {
     "thickness": "CASE WHEN facts->>'slice_thickness_mm' IS NULL THEN 'not stated' ELSE "
     "(ARRAY['to 1 mm', 'to 2 mm', 'to 3 mm', 'to 5 mm', 'more than 5 mm'])[1 + width_bucket((facts->>'slice_thickness_mm')::float8, "
@@ -129,23 +164,26 @@ INPUTS = {
 
 
 def inputs_read(*, span: Span, split: datetime) -> dict[tuple[str, str, str | None], dict[str, tuple[dict[str, int], dict[str, int]]]]:
-    """(platform, algorithm, site) -> input -> how often each bin (before `split`, since `split`). One statement an input.
+    """(platform, algorithm, site) -> input -> how often each bin (before `split`, since `split`). One statement.
 
     Only jobs whose series the rules have looked at: of the others nothing is known.
     """
+    bins = ", ".join(f"{expression} AS {name}" for name, expression in INPUTS.items())
+    pairs = ", ".join(f"('{name}', {name})" for name in INPUTS)
+    rows = _rows(
+        f"{KNOWN}, counted AS (SELECT platform, algorithm, site, is_now, {', '.join(INPUTS)}, count(*) AS jobs FROM "  # noqa: S608 constants
+        f"(SELECT platform, algorithm, site, created_at >= %(split)s AS is_now, {bins} FROM job WHERE facts IS NOT NULL) b "
+        f"GROUP BY platform, algorithm, site, is_now, {', '.join(INPUTS)}) "
+        f"SELECT platform, algorithm, site, grouping(site), input, bin, is_now, sum(jobs)::bigint FROM counted, "
+        f"LATERAL (VALUES {pairs}) v(input, bin) GROUP BY GROUPING SETS "
+        "((platform, algorithm, input, bin, is_now), (platform, algorithm, site, input, bin, is_now))",
+        span, split=split,
+    )  # fmt: skip
     found: dict[tuple[str, str, str | None], dict[str, tuple[dict[str, int], dict[str, int]]]] = {}
-    for name, expression in INPUTS.items():
-        rows = _rows(
-            f"{BASE} SELECT platform, algorithm, site, grouping(site), bin, created_at >= %(split)s, count(*) FROM "  # noqa: S608 constants
-            f"(SELECT *, {expression} AS bin FROM base WHERE facts IS NOT NULL) b "
-            "GROUP BY GROUPING SETS ((platform, algorithm, bin, created_at >= %(split)s), "
-            "(platform, algorithm, site, bin, created_at >= %(split)s))",
-            span, split=split,
-        )  # fmt: skip
-        for platform, algorithm, site, is_whole, label, is_now, count in rows:
-            key = (platform, algorithm, None if is_whole else site)
-            before, now = found.setdefault(key, {}).setdefault(name, ({}, {}))
-            (now if is_now else before)[label] = count
+    for platform, algorithm, site, is_whole, name, label, is_now, count in rows:
+        key = (platform, algorithm, None if is_whole else site)
+        before, now = found.setdefault(key, {}).setdefault(name, ({}, {}))
+        (now if is_now else before)[label] = count
     return found
 
 
@@ -191,7 +229,7 @@ def cases_read(
 
 def _rows(sql: str, span: Span, **values: Any) -> list[tuple[Any, ...]]:
     given = {
-        "tenant": tenant_id_current(), "since": span.since, "until": span.until, "test": Stage.TEST, "absent": list(ABSENT),
+        "tenant": tenant_id_current(), "since": span.since, "until": span.until, "test": Stage.TEST, "claim": CLAIM,
         "false": sorted(FALSE), **values,
     }  # fmt: skip
     with connection.cursor() as cursor:

@@ -14,9 +14,11 @@ from django.utils import timezone
 from pydantic import TypeAdapter
 
 from ai.findings import Correction, ReportContent, Review
+from ai.flags import flag_settle
 from ai.models import REJECTED, Report, Stage, Verdict
 from ai.readers import Reader, reports_shown
 from ai.review.applied import reviewed_conclusion
+from ai.review.masks import masks_kept, masks_renewed
 from ai.review.reasons import REASONS
 from journal.audit import Actor, audit_record
 from journal.outbox import event_publish
@@ -155,8 +157,17 @@ def _undo(newest: Report, by: tuple[str, str], actor: Actor, words: str) -> Repo
         raise VerdictRefused("there is nothing to take back")
     last = open_ones[-1]
     before = last.report
-    made = _version(newest, before.status, before.content, before.conclusion, timezone.now())
+    made = _version(newest, before.status, _again(newest, before.content), before.conclusion, timezone.now())
     return _kept(Verdict(action=Action.UNDO, words=words, undoes=last.id), newest, made, by, actor)
+
+
+def _again(newest: Report, content: dict[str, Any]) -> dict[str, Any]:
+    """The content that stands again. What a rejection note named may be hidden for good: its masks are new objects from now on."""
+    if newest.stage != Stage.LIVE:  # nothing went out, and no note either
+        return content
+    if newest.status in REJECTED:
+        return masks_renewed(content, report_uuid=newest.uuid, version=newest.version + 1)
+    return masks_kept(content, newest=newest.content)
 
 
 def _version(newest: Report, status: str, content: dict[str, Any], conclusion: str, now: datetime) -> Report:
@@ -168,11 +179,12 @@ def _version(newest: Report, status: str, content: dict[str, Any], conclusion: s
 
 
 def _kept(verdict: Verdict, judged: Report, made: Report, by: tuple[str, str], actor: Actor) -> Report:
-    """Rows, audit and event in the caller's transaction."""
+    """Rows, the worklist's flag, audit and event in the caller's transaction."""
     made.save(force_insert=True)
     verdict.report, verdict.made_version, verdict.at = judged, made.version, made.issued_at
     verdict.by_id, verdict.by_name = by
     verdict.save(force_insert=True)
+    flag_settle(study_id=made.study_id)
     audit_record(
         actor=actor, action=f"report.review.{verdict.action}", object_type="Study", object_id=str(made.study.uuid),
         detail={"report": str(made.uuid), "version": made.version, "reason": verdict.reason},

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from ai.insights.figures import insights_read
-from ai.insights.queries import HOPS, KINDS, Span, cases_read
+from ai.insights.queries import HOPS, KINDS, Span, cases_read, span_cut
 from ai.insights.spans import SpanError, span_of
 from journal.audit import audit_record
 from portal import figures
@@ -32,12 +32,13 @@ def _days(span: Span) -> tuple[str, str]:
 
 @hospital_page("ai.read")
 def insights(request: HospitalRequest) -> HttpResponse:
-    span, error = _span(request)
+    asked, error = _span(request)
+    span = span_cut(span=asked)
     since, until = _days(span)
     today = timezone.localdate()
     presets = [(days, urlencode({"from": today - timedelta(days=days - 1), "to": today})) for days in PRESETS]
     cards = [figures.card_of(one, since=since, until=until) for one in insights_read(span=span)]
-    context = {"cards": cards, "since": since, "until": until, "error": error, "presets": presets}
+    context = {"cards": cards, "since": since, "until": until, "error": error, "presets": presets, "is_cut": span != asked}
     return render(request, "portal/insights.html", context, status=422 if error else 200)
 
 
@@ -45,6 +46,7 @@ def insights(request: HospitalRequest) -> HttpResponse:
 def insights_cases(request: HospitalRequest) -> HttpResponse:
     """The jobs that a figure counts, newest first; of a hop the slowest first."""
     span, error = _span(request)
+    span = span_cut(span=span)
     asked = {name: request.GET.get(name, "") for name in ("platform", "algorithm", "kind")}
     kind, site = asked["kind"] or "all", request.GET.get("site")
     if kind not in KINDS or error:

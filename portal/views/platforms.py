@@ -17,11 +17,12 @@ from ai.insights.figures import Judged, judged_read
 from ai.insights.statistics import share_of
 from ai.models import Connection
 from ai.selectors import connection_get
-from ai.stages import connection_switch
+from ai.stages import connection_switch, stage_of
 from journal.wall.scope import tenant_scope
 from portal.aiwords import people_words
 from portal.figures import judged_rows
 from portal.platformforms import ConnectionForm
+from portal.rulewords import STEPS
 from portal.views.catalogue import algorithm_row, platform_row
 from tenants.doors import HospitalRequest, hospital_page
 
@@ -124,7 +125,7 @@ def _page(request: HospitalRequest, platform: Platform, form: ConnectionForm) ->
             algorithm_row(platform, one, figures, seen.get(one.name), judged_rows(judged.get((card.slug, one.name), NOT_JUDGED)))
             for one in card.algorithms
         ],
-        "terms": state,
+        "terms": state, "step": STEPS[stage_of(connection)] if connection else "",
         "accepted_by": people_words(tenant_id=request.tenant.id, actors=[accepted.by])[accepted.by] if accepted else "",
     }  # fmt: skip
     return render(request, "portal/platform.html", context)

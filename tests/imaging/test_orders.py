@@ -327,3 +327,42 @@ def test_studies_say_what_their_order_says_now(mercy) -> None:
     upsert(mercy, description="CT of the chest")
     again(mercy, study)
     assert counted(mercy, OutboxEvent, name="study.changed") == before + 2
+
+
+def test_a_priority_reaches_its_study_whenever_either_comes_or_changes(mercy) -> None:
+    """"human priority first": an order's word stands on a study from its first image, before it is complete; what the order says later
+    and what an order says that comes later do as well; what belongs to another patient raises nothing and is no doubt yet.
+    """
+
+    def said(priority: str, accession: str = "A1", **facts: Any) -> None:
+        upsert(mercy, accession, attributes={"RequestedProcedurePriority": priority}, **facts)
+        house.deliver(mercy)
+
+    def stands(study_uid: str) -> tuple[str, str, int, bool]:
+        with mercy.scope():
+            study = Study.objects.get(study_uid=study_uid)
+            return study.priority, study.priority_by, study.rank, study.state == Study.State.COMPLETE
+
+    def first_image(**attributes: Any) -> str:
+        ds = ct_slice(**attributes)
+        house.store(mercy, [ds])
+        house.index(mercy)
+        return str(ds.StudyInstanceUID)
+
+    said("STAT")
+    said("STAT", "B1", patient=replace(JANE, patient_id="P2", name="ROE^ANN"))
+    known = first_image(AccessionNumber="A1")
+    assert stands(known) == ("stat", "order", 4, False)
+    said("ROUTINE")  # while its images still come
+    assert stands(known) == ("routine", "order", 0, False)
+    foreign, early = first_image(AccessionNumber="B1"), first_image(AccessionNumber="C1")
+    assert (stands(foreign), stands(early)) == (("", "", 0, False), ("", "", 0, False))
+    assert doubts(mercy) == []
+    said("HIGH", "C1")  # the study was here first, and is not complete
+    assert stands(early) == ("urgent", "order", 2, False)
+    house.settle(mercy)
+    assert [kind for kind, _ in doubts(mercy)] == ["order-patient"]
+    said("STAT")  # complete by now
+    assert (stands(known), stands(early)) == (("stat", "order", 4, True), ("urgent", "order", 2, True))
+    said("STAT", "B1")  # the same patient's after all
+    assert stands(foreign) == ("stat", "order", 4, True)

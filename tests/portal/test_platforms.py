@@ -100,7 +100,11 @@ def test_it_is_tested_and_switched(client, mercy) -> None:
     assert "sends nothing: its terms are not accepted" in client.get(address(mercy)).content.decode()
     with mercy.scope():
         terms_agree("sharedmind")
-    assert "connected, not tested yet" in client.get(address(mercy)).content.decode()
+    page = client.get(address(mercy)).content.decode()
+    assert "connected, not tested yet" in page
+    place = reverse("stages", args=[mercy.slug])
+    assert f'href="{place}#sharedmind"' in page  # its place on the ladder
+    assert 'id="sharedmind"' in client.get(place).content.decode()
     page = client.post(address(mercy, "platform-check"), follow=True).content.decode()
     assert "nothing to call: the vendor claims its work from our worklist" in page
     assert "Switched off" in client.post(address(mercy, "platform-switch"), {"is_enabled": "no"}, follow=True).content.decode()

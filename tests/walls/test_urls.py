@@ -206,6 +206,7 @@ MACHINES = {
     "api-rules-activate": ("POST", (), "ai.write"),
     "api-rules-versions": ("GET", (), "ai.read"),
     "api-rules-version": ("GET", ("number",), "ai.read"),
+    "api-rules-compare": ("GET", ("number", "rules_other"), "ai.read"),
     "api-rules-revert": ("POST", ("number",), "ai.write"),
     "api-rules-vocabulary": ("GET", (), "ai.read"),
     "api-rules-dry-run": ("POST", (), "ai.write"),
@@ -247,7 +248,7 @@ MACHINES = {
     "api-transfer-retry": ("POST", ("transfer_id",), "transfer.manage"),
 }
 REFUSED = {"report-verdict"}  # an empty form names no version: the page comes back with that in words
-CALLED = {"report": "uuid", "report_delivery": "delivery_id", "rules_version": "number"}  # what an address calls it
+CALLED = {"report": "uuid", "report_delivery": "delivery_id", "rules_version": "number", "rules_other": "other"}  # what an address calls it
 RULE = "5f0e5b3e-0000-4000-8000-000000000001"
 # What the same addresses do by other methods.
 WRITES = {
@@ -333,7 +334,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "path": "7FE00010", "tag_id": tag.id, "version": 1, "workitem_uid": "1.2.3", "aet": "WATCHER", "job": str(found.uuid),
         "report": report.uuid, "report_delivery": sent.id,
         "job_uuid": job.uuid, "platform": "medhub-quantify", "algorithm": "lung-density-mask", "recall": stop.uuid,
-        "rule": RULE, "rules_version": 1, "filter_id": filter_of(found.tenant_id),
+        "rule": RULE, "rules_version": 1, "rules_other": 1, "filter_id": filter_of(found.tenant_id),
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})
 

@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ai.insights.figures import insights_read
-from ai.insights.queries import HOPS, KINDS, Span, cases_read
+from ai.insights.queries import HOPS, KINDS, Span, cases_read, counts_read, span_cut
 from ai.insights.statistics import drift_of, share_of
 from tests.ai.insights.crowd import crowd_make
 
@@ -126,3 +126,34 @@ def test_each_figure_has_its_cases(mercy, olaf) -> None:
         "all": 7, "ended": 7, "failed": 2, "not-analysable": 0, "decided": 5, "accepted": 3, "corrected": 0, "rejected": 2, "claims": 5,
         "claims-right": 3, **dict.fromkeys(HOPS, 5), "received-completed": 7, "completed-sent": 7,
     }  # fmt: skip
+
+
+@pytest.mark.database
+def test_a_page_counts_the_last_days_of_a_large_hospital(mercy, olaf) -> None:
+    """What somebody waits for is bounded in jobs, by whole days, and found by indexes behind the wall, however old the archive is."""
+    crowd_make(mercy, count=3, days_ago=9)
+    crowd_make(mercy, count=4, days_ago=4)
+    crowd_make(olaf, count=9, days_ago=2)
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("ANALYZE ai_job, ai_decision, ai_result, ai_report, imaging_study")
+    span = month()
+    with mercy.scope():
+        assert span_cut(span=span, most=7) == span
+        cut = span_cut(span=span, most=6)
+        assert counts_read(span=cut)[0].jobs == 4
+        assert timezone.localtime(cut.since).strftime("%H:%M:%S.%f") == "00:00:00.000000"
+        assert span_cut(span=span, most=3).since > cut.since
+        with CaptureQueriesContext(connection) as captured:
+            span_cut(span=span)
+            counts_read(span=span)
+        with connection.cursor() as cursor:
+            # Small tables are read whole, and sorted, when they may be; are indexes able to?
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+            plans = []
+            for query in captured:
+                cursor.execute("EXPLAIN " + query["sql"].replace("%", "%%"))
+                plans.append("\n".join(line for (line,) in cursor.fetchall()))
+    bounded, counted = plans
+    assert "Backward using job_by_creation on ai_job" in bounded, bounded
+    assert "created_at >=" in bounded.split("Index Cond")[1], bounded
+    assert "Seq Scan" not in counted, counted

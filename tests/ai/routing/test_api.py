@@ -65,8 +65,28 @@ def test_draft_activate_versions_revert(admin, mercy) -> None:
     assert ([one["number"] for one in listed["items"]], listed["next"]) == ([1], None)
     assert admin.ask("GET", "rules/versions/1").json() == active
     assert admin.ask("POST", "rules/versions/1/revert").json()["based_on"] == 1
-    for path in ("rules/versions/99", "rules/versions/99999999999999"):
+    _two_versions_are_compared(admin)
+    for path in (
+        "rules/versions/99", "rules/versions/99999999999999", "rules/versions/1/compare/99", "rules/versions/99999999999999/compare/1",
+    ):  # fmt: skip
         assert admin.ask("GET", path).status_code == 404
+
+
+def _two_versions_are_compared(admin: Api) -> None:
+    """What the version's page shows, for those who automate: rules are known by their ids."""
+    draft = admin.ask("GET", "rules/draft").json()
+    (chest,) = draft["rules"]
+    saved(admin, [rule("head"), {**chest, "is_stat": not chest["is_stat"]}], draft["revision"])
+    path = f"rules/versions/1/compare/{draft['number']}"
+    found = admin.ask("GET", path).json()
+    assert (found["before"], found["after"]) == (1, draft["number"])
+    added, changed = found["changes"]
+    assert (added["kind"], added["before"], added["after"]["name"]) == ("added", None, "head")
+    assert (changed["kind"], changed["rule"], changed["fields_changed"]) == ("changed", chest["id"], ["is_stat"])
+    assert (changed["before"]["is_stat"], changed["after"]["is_stat"]) == (chest["is_stat"], not chest["is_stat"])
+    back = admin.ask("GET", f"rules/versions/{draft['number']}/compare/1").json()["changes"]
+    assert [one["kind"] for one in back] == ["changed", "removed"]
+    assert {one["kind"] for one in admin.ask("GET", "rules/versions/1/compare/1").json()["changes"]} == {"same"}
 
 
 @pytest.mark.parametrize(
