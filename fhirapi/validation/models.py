@@ -7,6 +7,7 @@ from fhir.resources.R4B import get_fhir_model_class
 from pydantic import ValidationError
 
 from fhirapi.registry import TYPES
+from fhirapi.validation.forms import Form, form_of
 from fhirapi.validation.issues import Issue
 
 # R4B (4.3.0) changed or dropped these types of R4 (4.0.1), so a resource that holds one is left to the walk.
@@ -18,6 +19,8 @@ _CHANGED = (
     "SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification"
 )
 CHANGED = frozenset(_CHANGED.split())
+FORMS_MAX = 4000
+_accepted: set[Form] = set()  # forms that the models found nothing wrong with
 
 
 def is_model_fault(name: str) -> bool:
@@ -39,6 +42,9 @@ def model_issues(resource: dict[str, Any], *, types: set[str], has_model_fault: 
     """What the model says of a resource that the walk accepted."""
     if types & CHANGED:
         return []
+    form = form_of(resource)
+    if form in _accepted:
+        return []
     if has_model_fault:
         resource = _without_faults(resource)
     try:
@@ -49,6 +55,10 @@ def model_issues(resource: dict[str, Any], *, types: set[str], has_model_fault: 
             for found in error.errors(include_input=False, include_url=False, include_context=False)
             if (place := _place(resource["resourceType"], found["loc"]))
         ]
+    if form is not None:
+        if len(_accepted) >= FORMS_MAX:
+            _accepted.clear()
+        _accepted.add(form)
     return []
 
 

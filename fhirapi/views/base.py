@@ -3,6 +3,7 @@
 import gzip
 import logging
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
@@ -188,7 +189,12 @@ class WritingView(FhirView):
 
 def base_url(request: Request, slug: str) -> str:
     """The hospital's FHIR base as the caller reaches it, without a slash at its end."""
-    return str(request.build_absolute_uri(reverse("fhir-metadata", kwargs={"slug": slug}))).removesuffix("/metadata")
+    return str(request.build_absolute_uri(_base_path(slug)))
+
+
+@lru_cache(maxsize=1024)
+def _base_path(slug: str) -> str:
+    return reverse("fhir-metadata", kwargs={"slug": slug}).removesuffix("/metadata")
 
 
 def type_check(rtype: str) -> None:
