@@ -12,6 +12,7 @@ from ai.cards import AlgorithmCard
 from ai.contract import platforms
 from ai.delivery.selectors import deliveries_of, has_outlines
 from ai.findings import ReportContent
+from ai.governance.recalls import Flag, report_flags
 from ai.models import REJECTED, Report, Verdict
 from ai.reports import finding_words
 from ai.review.applied import Corrected, corrections_of, corrections_told
@@ -80,6 +81,7 @@ class Panel:
     decisions: tuple[Decision, ...]
     deliveries: tuple[DeliveryRow, ...]
     has_overlay: bool
+    flags: tuple[Flag, ...]  # recalls of its algorithm, told before everything that it says
     refused: Refused | None = None
     reject_reasons: tuple[tuple[str, str], ...] = tuple(REASONS["reject"].items())
     correct_reasons: tuple[tuple[str, str], ...] = tuple(REASONS["correct"].items())
@@ -105,17 +107,20 @@ def panels_of(*, reports: Sequence[Report], refused: dict[object, Refused] | Non
     """In a scope; a constant number of queries, and one more for each series that pictures are linked in."""
     uuids = [report.uuid for report in reports]
     sent, verdicts = deliveries_of(report_uuids=uuids), verdicts_of(report_uuids=uuids)
+    flags = report_flags(report_ids=[report.id for report in reports])
     uids = {uid for report in reports for uid in _pictured(report.content)}
     places = slice_places(study_id=reports[0].study_id, sop_uids=sorted(uids)) if uids else {}
     return [
-        _panel(report, places, verdicts[report.uuid], [delivery_row(one) for one in sent[report.uuid]], (refused or {}).get(report.uuid))
+        _panel(
+            report, places, verdicts[report.uuid], deliveries=tuple(delivery_row(one) for one in sent[report.uuid]),
+            flags=flags.get(report.id, ()), refused=(refused or {}).get(report.uuid),
+        )
         for report in reports
-    ]
+    ]  # fmt: skip
 
 
-def _panel(
-    report: Report, places: dict[str, SlicePlace], verdicts: list[Verdict], sent: list[DeliveryRow], refused: Refused | None
-) -> Panel:
+def _panel(report: Report, places: dict[str, SlicePlace], verdicts: list[Verdict], **beside: Any) -> Panel:
+    """`beside`: fields of a Panel that other tables fill."""
     card = algorithm_card(report)
     content = report.content
     role = card.role if card else ""
@@ -128,8 +133,9 @@ def _panel(
     return Panel(
         report=report, content=content, card=card, role=str(ROLE_WORDS.get(role, role)), is_flag_only=is_flag_only,
         measurements=() if is_flag_only else tuple(measurements), findings=() if is_flag_only else tuple(findings),
-        decisions=tuple(_decision(one, one.id in kept) for one in verdicts), deliveries=tuple(sent), refused=refused,
+        decisions=tuple(_decision(one, one.id in kept) for one in verdicts),
         has_overlay=not is_flag_only and (has_outlines(content) or any(one["kind"] == "SEG" for one in content.get("documents") or ())),
+        **beside,
     )  # fmt: skip
 
 

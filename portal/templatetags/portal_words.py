@@ -8,9 +8,6 @@ from django import template
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ai.governance import recalls
-from ai.governance.recalls import Flag
-from ai.models import Report
 from ai.reports import finding_words, number_words, statement_words
 from portal import words
 from portal.timeline import Hop
@@ -50,12 +47,6 @@ def backslashes(text: str) -> str:
 def parameter_words(parameters: list[dict[str, Any]]) -> str:
     """threshold attenuation coefficient -950 HU, ...: what the number depends on."""
     return ", ".join(f"{p['code']['display'].lower()} {p['value']:g} {UNITS.get(p['unit'], p['unit'])}" for p in parameters)
-
-
-@register.filter
-def report_flags(report: Report) -> tuple[Flag, ...]:
-    """Recalls of the algorithm that made it; two queries, and one while nothing is recalled."""
-    return recalls.report_flags(report_ids=[report.id]).get(report.id, ())
 
 
 @register.filter

@@ -34,10 +34,10 @@ SPAN = Measurement(
 )
 
 
-def report_with(clinic: Hospital, *, has_mask: bool) -> Report:
+def report_with(mercy: Hospital, *, has_mask: bool) -> Report:
     """A CT with a report that has a mask over every slice, or a line on its middle one."""
-    study = ct_take(clinic)
-    with clinic.scope():
+    study = ct_take(mercy)
+    with mercy.scope():
         keys = list(Instance.objects.filter(study=study).order_by("number").values_list("key", flat=True))
     sources = [dcmread(object_path(key)) for key in keys]
     shape = Outline(image=ImageRef(sop_uid=str(sources[2].SOPInstanceUID)), graphic="POLYLINE", points=((20.0, 60.0), (100.0, 60.0)))
@@ -48,16 +48,16 @@ def report_with(clinic: Hospital, *, has_mask: bool) -> Report:
         edition: Edition = replace(EDITION, report_uuid=study.uuid)
         segment = Segment(label="Lung", category=STRUCTURE, type=LUNG)
         made = seg_encode(mask=mask, segments=[segment], sources=sources, content=content, edition=edition)
-        object_write(tenant_id=clinic.tenant.id, source=0, trace_id="0" * 32, parts=[bytes_of(made)])
-        house.index(clinic)
+        object_write(tenant_id=mercy.tenant.id, source=0, trace_id="0" * 32, parts=[bytes_of(made)])
+        house.index(mercy)
         document = Document(
             kind="SEG", sop_class_uid=str(made.SOPClassUID), sop_uid=str(made.SOPInstanceUID), title="Mask",
             series_uid=str(made.SeriesInstanceUID),
         )  # fmt: skip
         content = replace(content, documents=(document,))
-    report = report_make(clinic, content)
-    finish(clinic)
-    house.index(clinic)
+    report = report_make(mercy, content)
+    finish(mercy)
+    house.index(mercy)
     return report
 
 
@@ -70,18 +70,18 @@ def coloured(visitor: Visitor) -> np.ndarray:
     return found
 
 
-def opened(visitor: Visitor, clinic: Hospital, report: Report) -> Any:
-    visitor.open(f"/t/{clinic.slug}/studies/{report.study.uuid}")
+def opened(visitor: Visitor, mercy: Hospital, report: Report) -> Any:
+    visitor.open(f"/t/{mercy.slug}/studies/{report.study.uuid}")
     visitor.page.locator("[data-overlay]").click()
     return visitor.page
 
 
 @pytest.mark.parametrize("has_mask", [True, False], ids=["SEG", "SR"])
-def test_the_overlay_is_seen_over_the_images(viewer_visitor: Visitor, clinic: Hospital, has_mask: bool) -> None:
+def test_the_overlay_is_seen_over_the_images(viewer_visitor: Visitor, mercy: Hospital, has_mask: bool) -> None:
     """"overlay in the viewer (SEG, SR)": one click from the panel, drawn by OHIF from our DICOMweb over the images it belongs to."""
-    report = report_with(clinic, has_mask=has_mask)
-    visitor = viewer_visitor.sign_in(clinic)
-    page = opened(visitor, clinic, report)
+    report = report_with(mercy, has_mask=has_mask)
+    visitor = viewer_visitor.sign_in(mercy)
+    page = opened(visitor, mercy, report)
     least = 0.08 if has_mask else 0.0005  # of the viewport: the square, or the dashed line and its words
     for _ in range(60):
         page.wait_for_timeout(500)

@@ -29,11 +29,11 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.id"))
 
 
-def test_rejected_by_keyboard_and_taken_back(reader: Visitor, clinic: Hospital) -> None:
+def test_rejected_by_keyboard_and_taken_back(visitor: Visitor, mercy: Hospital) -> None:
     """"reject by keyboard (x, reason, Enter) and undo (z), with axe; the EHR reads the cancelled report over FHIR in the same test"."""
-    report = issued(clinic)
-    page = reader.page
-    reader.open(f"/t/{clinic.slug}/studies/{report.study.uuid}")
+    report = issued(mercy)
+    page = visitor.sign_in(mercy).page
+    visitor.open(f"/t/{mercy.slug}/studies/{report.study.uuid}")
     panel = page.get_by_role("region", name="AI report")
     page.keyboard.press("x")
     expect(panel).to_be_focused()  # nothing had the focus: the key chooses the result, and decides nothing
@@ -48,21 +48,21 @@ def test_rejected_by_keyboard_and_taken_back(reader: Visitor, clinic: Hospital) 
     expect(panel).to_contain_text("Rejected by")
     expect(panel.locator(".mh-finding").first).to_be_hidden()
     assert page.evaluate(CHECK) == []
-    told = fhir(reader, clinic, report)
+    told = fhir(visitor, mercy, report)
     assert told["status"] == "cancelled"
     assert told["conclusion"].startswith("Rejected by ")
     assert focused(page) == f"report-{report.uuid}", "the next key goes to the same result"
     page.keyboard.press("z")
     expect(panel).to_contain_text("Preliminary, version 3")
     expect(panel.locator(".mh-finding").first).to_be_visible()
-    assert fhir(reader, clinic, report)["status"] == "preliminary"
+    assert fhir(visitor, mercy, report)["status"] == "preliminary"
 
 
-def test_accepted_and_corrected_by_keyboard(reader: Visitor, clinic: Hospital) -> None:
+def test_accepted_and_corrected_by_keyboard(visitor: Visitor, mercy: Hospital) -> None:
     """"keys y (accept), x (reject), e (correct), z (undo)", "keys do nothing while typing in a field", "help overlay `?`"."""
-    report = issued(clinic)
-    page = reader.page
-    reader.open(f"/t/{clinic.slug}/studies/{report.study.uuid}")
+    report = issued(mercy)
+    page = visitor.sign_in(mercy).page
+    visitor.open(f"/t/{mercy.slug}/studies/{report.study.uuid}")
     panel = page.get_by_role("region", name="AI report")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
@@ -87,19 +87,19 @@ def test_accepted_and_corrected_by_keyboard(reader: Visitor, clinic: Hospital) -
     expect(panel).to_contain_text("Corrected: 5,000 mL")
     expect(panel.locator(".mh-was").first).to_have_text("5,373 mL")
     assert page.evaluate(CHECK) == []
-    assert fhir(reader, clinic, report)["status"] == "amended"
+    assert fhir(visitor, mercy, report)["status"] == "amended"
 
 
-def test_somebody_was_faster(reader: Visitor, clinic: Hospital) -> None:
+def test_somebody_was_faster(visitor: Visitor, mercy: Hospital) -> None:
     """"a report of another version than the one seen is refused with 409 words ("there is a newer version")"."""
     from tests.ai.review.reviewing import decide, person_of
 
-    report = issued(clinic)
-    page = reader.page
-    reader.open(f"/t/{clinic.slug}/studies/{report.study.uuid}")
-    decide(clinic, report, "reject", person_of(clinic, "owner", "Ali Ahmadi"), reason="poor-input")
+    report = issued(mercy)
+    page = visitor.sign_in(mercy).page
+    visitor.open(f"/t/{mercy.slug}/studies/{report.study.uuid}")
+    decide(mercy, report, "reject", person_of(mercy, "owner", "Ali Ahmadi"), reason="poor-input")
     page.keyboard.press("n")
     page.keyboard.press("y")
     expect(page.get_by_role("alert")).to_contain_text("there is a newer version: 2, cancelled. Look at it first. Nothing was changed.")
     expect(page.get_by_role("region", name="AI report")).to_contain_text("Rejected by Ali Ahmadi")
-    reader.forgive("409")
+    visitor.forgive("409")

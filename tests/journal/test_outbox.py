@@ -141,12 +141,12 @@ def test_an_event_stands_or_falls_with_its_facts(mercy) -> None:
 
 
 def test_unknown_names_are_refused(mercy) -> None:
-    """"All the events of DESIGN.md exist by name", with the two of decision 0008, and no others."""
+    """"All the events of DESIGN.md exist by name", with the two of decision 0008 and that of a recall, and no others."""
     from medhub.flow import FLOW
 
     assert set(FLOW) == set(outbox.EVENTS) == {
         "study.completed", "study.changed", "derived.received", "result.received", "report.issued", "order.changed",
-        "patient.merged", "job.changed", "audit.sealed",
+        "patient.merged", "job.changed", "audit.sealed", "report.flagged",
     }  # fmt: skip
     with pytest.raises(ValueError, match="unknown event"), mercy.scope():
         outbox.event_publish(name="study.finished", ids={})

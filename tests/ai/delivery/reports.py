@@ -9,9 +9,8 @@ from pydicom.dataset import Dataset
 
 from ai.delivery.run import delivery_run
 from ai.findings import ReportContent
-from ai.models import Job, Report, ReportDelivery, Result
+from ai.models import Connection, Job, Report, ReportDelivery, Result
 from ai.reports import conclusion_words
-from ai.services import connection_create
 from imaging.models import Study
 from journal.outbox import event_publish
 from journal.trace import trace
@@ -29,14 +28,17 @@ def sources_take(hospital: Any, count: int = 6, **attributes: Any) -> list[Datas
     return sources
 
 
-def report_make(hospital: Any, content: ReportContent, before: Report | None = None) -> Report:
+def report_make(
+    hospital: Any, content: ReportContent, before: Report | None = None, *, platform: str = "medhub-quantify",
+    algorithm: str = "lung-density-mask",
+) -> Report:  # fmt: skip
     """The rows of one more version, and the event."""
     with hospital.scope(), trace(""):
         study, now = Study.objects.get(study_uid=content.study_uid), timezone.now()
-        link = connection_create(platform="medhub-quantify")
+        link, _ = Connection.objects.get_or_create(platform=platform, defaults={"name": platform, "created_at": now})
         version = before.version + 1 if before else 1
         job = Job.objects.create(
-            study=study, study_version=version, connection=link, algorithm="lung-density-mask", state="done", created_at=now
+            study=study, study_version=version, connection=link, algorithm=algorithm, state="done", created_at=now
         )
         result = Result.objects.create(job=job, payload={}, is_analysable=True, received_at=now)
         data = asdict(content)
