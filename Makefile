@@ -11,8 +11,9 @@ export OPENBLAS_NUM_THREADS ?= 1
 demo: setup viewer
 	@exec $(PY) manage.py demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
 
+# Two cores, and a third process for the times that the others wait.
 test: setup-dev viewer lint imports types migrations
-	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not browser and not load and not faults and not brain" $(PYTEST)
+	@$(PY) -m pytest -q -n 3 --dist loadgroup -m "not browser and not load and not faults and not brain" $(PYTEST)
 
 browser: setup-dev viewer
 	@$(PY) -m pytest -q -n 2 --dist loadgroup -m browser $(PYTEST)
