@@ -1,6 +1,7 @@
 """A relative vessel index of one colour fundus photograph: vessel pixels / pixels of the field; run by quantify.worker.
 
-Vesselness after Frangi et al., MICCAI 1998, LNCS 1496:130-137. Thin vessels are under-counted, so it compares like with like only.
+Vesselness after Frangi et al., MICCAI 1998, LNCS 1496:130-137. The thinnest vessels are missed and blurred ones count wider,
+so it compares like with like only.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from quantify.picture import attributes_of, otsu, pixels_of, reduced, single_ref
 from quantify.volume import headers_of, number_of, record_of, text_of
 
 NAME = "fundus-vessel-index"
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 PHOTOGRAPHS = ("1.2.840.10008.5.1.4.1.1.77.1.5.1", "1.2.840.10008.5.1.4.1.1.77.1.5.2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 WORKING_PIXELS = 700  # the field's diameter when it is measured: all cameras' images come down to about this
@@ -29,6 +30,8 @@ BACKGROUND = 1 / 28  # of the diameter: wider than a vessel, narrower than the d
 SIGMAS = (1 / 700, 1 / 440, 1 / 280, 1 / 200)  # of the diameter: vessels of about 2 to 10 working pixels
 BETA = 0.5
 EXPOSED = (25.0, 230.0)
+CORE = 0.85  # of the greatest contrast nearby: the middle of a vessel
+EDGE = (0.3, 0.7)  # of the way from ground to vessel: below none of a pixel is vessel, above all of it
 SHARP = 0.05  # the least contrast of the clearest hundredth of the field
 METHOD = "pixels of tubes darker than their surroundings (Frangi, green channel, Otsu) / pixels of the field"
 
@@ -98,10 +101,10 @@ def _measured(
         return (), Remark("no_contrast", "too blurred or too flat: no vessels stand out"), ()
     vesselness = _vesselness(contrast, sigmas, field)
     threshold, _ = otsu(vesselness[field])
-    vessels = _at_half_depth(contrast, vesselness > threshold, sigmas)
-    share = np.count_nonzero(vessels & field) / np.count_nonzero(field)
+    covered = _coverage(contrast, inside, vesselness > threshold, sigmas)
+    share = covered[field].sum() / np.count_nonzero(field)
     notes = (
-        Remark("relative", "thin vessels are under-counted: compare only photographs of one camera, field and resolution"),
+        Remark("relative", "the thinnest vessels are missed, blurred ones count wider: compare only photographs of one camera"),
         Remark("field", f"field of {round(diameter)} pixels when measured, its rim left out"),
     )
     return (Measurement(codes.VESSEL_INDEX, round(float(share), 4), codes.INDEX, codes.RETINA, METHOD),), None, notes
@@ -135,11 +138,25 @@ def _vesselness(contrast: Image, sigmas: list[float], field: Mask) -> Image:
     return best
 
 
-def _at_half_depth(contrast: Image, found: Mask, sigmas: list[float]) -> Mask:
-    """What was found and its nearest surroundings, as far as the contrast has half of its peak: the scale widens thin vessels."""
+def _coverage(contrast: Image, inside: Mask, found: Mask, sigmas: list[float]) -> Image:
+    """How much of each pixel is vessel, 0 to 1: by how far its contrast lies between that of the ground and of the vessel nearby.
+
+    What was found and its nearest surroundings, since the scale widens thin vessels. Counting whole pixels instead loses those that an
+    edge cuts, up to 8 % of the vessels in a picture that was made smaller.
+    """
     smooth = ndimage.gaussian_filter(contrast, sigmas[0] / 2)
-    reach = 2 * round(2 * sigmas[-1]) + 1
-    peak = ndimage.maximum_filter(np.where(found, smooth, 0.0), size=reach)
-    near = ndimage.binary_dilation(found, iterations=max(1, round(sigmas[1])))
-    vessels: Mask = near & (smooth >= peak / 2) & (peak > 0)
-    return vessels
+    widest, step = sigmas[-1], max(1, round(sigmas[1]))
+    peak = ndimage.maximum_filter(np.where(found, smooth, 0.0), size=2 * round(2 * widest) + 1)
+    depth, has_depth = _level(contrast, found & (smooth >= CORE * peak), 1.5 * widest)
+    ground, has_ground = _level(contrast, inside & ~ndimage.binary_dilation(found, iterations=step + 1), 3 * widest)
+    near = ndimage.binary_dilation(found, iterations=step) & has_depth & has_ground & (depth > ground)
+    height = np.divide(smooth - ground, depth - ground, out=np.zeros_like(smooth), where=near)
+    covered: Image = np.clip((height - EDGE[0]) / (EDGE[1] - EDGE[0]), 0.0, 1.0) * near
+    return covered
+
+
+def _level(contrast: Image, where: Mask, sigma: float) -> tuple[Image, Mask]:
+    """The mean contrast of these pixels nearby, and where any of them is near."""
+    weight = ndimage.gaussian_filter(where.astype(np.float64), sigma)
+    level: Image = ndimage.gaussian_filter(np.where(where, contrast, 0.0), sigma) / np.maximum(weight, 1e-9)
+    return level, weight > 1e-4

@@ -101,11 +101,12 @@ VESSEL_INDEX = AlgorithmCard(
     sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.77.1.5.1", "1.2.840.10008.5.1.4.1.1.77.1.5.2"}),
     findings=("share of the field that vessels cover, as a relative index",),
     intended_use="An index of one colour fundus photograph, for evaluation of like with like.",
-    out_of_scope="photographs of different cameras or fields side by side: thin vessels are under-counted; any finding of disease",
+    out_of_scope="photographs of different cameras or fields side by side: the thinnest vessels are missed, blurred ones count wider; "
+    "any finding of disease",
     performance=(
-        Performance(what="on drawn vessels of one width", value="within 2 %; within 7 % where the picture was made smaller", source=PAGE),
+        Performance(what="on drawn vessels of three working pixels or more, sharp ones", value="within 1 %", source=PAGE),
     ),
-    versions=VERSION,
+    versions=("1.1.0",),
     limits=f"{NO_PATIENTS}: looked at on one photograph",
 )
 BRAIN = AlgorithmCard(

@@ -74,8 +74,9 @@ def test_the_address_says_nothing_of_anybody(offered, mercy) -> None:
     assert offered.room.offer() != offered.address
     kept = b"".join(path.read_bytes() for path in offered.folder.glob("ticket*"))
     assert ticket.encode() not in kept
+    spoken = offered.path.removesuffix(f"{ticket}.nii.gz")  # the ticket itself is chance, and may hold any two letters
     for word in (mercy.slug, "SURROGATE", "S1", "DOE"):
-        assert word not in offered.path
+        assert word not in spoken
 
 
 def test_once_and_a_broken_transfer_again(offered) -> None:
