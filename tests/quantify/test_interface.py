@@ -33,7 +33,8 @@ def test_health_needs_no_key(server: QuantifyServer) -> None:
     assert reply.status == 200
     said = reply.json
     assert [one["name"] for one in said.pop("not_installed")] == ["brain-volume"]
-    assert said == {"status": "ok", "algorithms": [{"name": name, "version": "1.0.0"} for name in ON_OFFER]}
+    versions = dict.fromkeys(ON_OFFER, "1.0.0") | {"fundus-vessel-index": "1.1.0"}
+    assert said == {"status": "ok", "algorithms": [{"name": name, "version": version} for name, version in versions.items()]}
 
 
 def test_job_json(done: Any, phantom: Phantom) -> None:
