@@ -16,7 +16,7 @@ test: setup-dev viewer lint imports types migrations
 	@$(PY) -m pytest -q -n 3 --dist loadgroup -m "not browser and not load and not faults and not brain" $(PYTEST)
 
 browser: setup-dev viewer
-	@$(PY) -m pytest -q -n 3 --dist loadgroup -m browser $(PYTEST)
+	@$(PY) -m pytest -q -n 2 --dist loadgroup -m browser $(PYTEST)
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev

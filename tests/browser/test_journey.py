@@ -65,6 +65,7 @@ def rule_written(page: Page) -> None:
     page.get_by_role("link", name="Write the first rule").press("Enter")
     add(page, "modality")
     page.get_by_role("checkbox", name="CT").press("Space")
+    expect(page.get_by_role("checkbox", name="CT")).to_be_checked()
     page.get_by_label("Name of the rule").focus()
     page.keyboard.type("chests")
     page.get_by_label("Send to").focus()
@@ -81,7 +82,7 @@ def rule_tried_and_activated(page: Page) -> None:
     page.get_by_role("button", name="Try", exact=True).press("Enter")
     expect(page.get_by_role("region", name="What would happen")).to_be_focused()
     row = page.locator(".mh-tallies tr").filter(has_text="chests")
-    expect(row.locator("[data-label=Sent]")).to_have_text("1")
+    expect(row.locator("[data-label=Sent]"), row.inner_text()).to_have_text("1")
     expect(row).to_contain_text("3 slices, Lung density mask needs 20 or more")  # each no has its reason
     accessible(page)
     page.get_by_role("link", name="Rules").last.press("Enter")
