@@ -72,6 +72,8 @@ def catalogue_query(*, params: Mapping[str, str], is_strict: bool = False) -> Ca
     words = params.get("q", "").strip()
     if len(words) > LONGEST:
         wrong["q"] = f"at most {LONGEST} characters"
+    if is_strict:  # a filter that nobody knows would be answered with everything
+        wrong |= {name[:64]: "unknown" for name in sorted(set(params) - {*choices, "q"})[:20]}
     if wrong and is_strict:
         raise CatalogueRefused(wrong)
     return CatalogueQuery(q=words[:LONGEST], **{name: value for name, value in asked.items() if name not in wrong})

@@ -84,8 +84,10 @@ def test_what_a_filter_cannot_mean(client, mercy, at) -> None:
     page = signed_in(client, mercy, "admin").get(f"{at}?modality=XX&role=%3Cscript%3E").content.decode()
     assert len(shown(page)) == len(platforms())
     assert "<script>" not in page
-    answer = Api(client, mercy, "admin").ask("GET", "platforms?modality=XX&region=moon")
+    admin = Api(client, mercy, "admin")
+    answer = admin.ask("GET", "platforms?modality=XX&region=moon")
     assert (answer.status_code, set(answer.json()["errors"])) == (400, {"modality", "region"})
+    assert admin.ask("GET", "platforms?modalty=CT").json()["errors"] == {"modalty": ["unknown"]}
     assert all(catalogue_choices().values())
 
 
