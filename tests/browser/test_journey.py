@@ -34,7 +34,9 @@ def hospital(mercy: Hospital, settings: Any, quantify_server: QuantifyServer) ->
     with mercy.scope():
         entitlement_set(state="active")
     for count, name in ((25, "DOE^JANE"), (3, "ROE^ANN")):
-        scenes.study_complete(mercy, scenes.study_take(mercy, count=count, PatientName=name, PatientID=name))
+        study = scenes.study_take(mercy, count=count, PatientName=name, PatientID=name)
+        assert study.number_of_instances == count
+        scenes.study_complete(mercy, study)
     return mercy
 
 

@@ -14,7 +14,7 @@ from journal.models import AuditSeal
 from tenants.services import token_create
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import event, study_make
-from tests.fhirapi.test_resources import valid
+from tests.fhirapi.projecting import valid
 from tests.fhirapi.writing import Writer, entry, patient
 
 pytestmark = pytest.mark.database

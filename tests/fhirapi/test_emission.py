@@ -24,7 +24,7 @@ from journal.audit import Actor, audit_record, audit_seal
 from journal.outbox import PermanentError
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import event, report_make, study_make
-from tests.fhirapi.test_resources import valid
+from tests.fhirapi.projecting import valid
 from tests.fhirapi.writing import Writer
 
 pytestmark = pytest.mark.database

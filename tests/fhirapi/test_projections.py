@@ -24,7 +24,7 @@ from journal.outbox import PermanentError
 from medhub.flow import FLOW
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import Fhir, event, report_make, series_make, study_make
-from tests.fhirapi.test_resources import valid
+from tests.fhirapi.projecting import valid
 
 pytestmark = pytest.mark.database
 

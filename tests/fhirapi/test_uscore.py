@@ -11,7 +11,7 @@ from journal.audit import Actor
 from tenants.services import us_core_set
 from tests.conftest import Hospital
 from tests.fhirapi.conftest import event, report_make, study_make
-from tests.fhirapi.test_resources import valid
+from tests.fhirapi.projecting import valid
 from tests.fhirapi.writing import Writer
 
 pytestmark = pytest.mark.database

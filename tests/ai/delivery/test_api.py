@@ -14,7 +14,7 @@ from fhirapi.store import resource_read
 from journal.models import AuditEvent
 from tests.ai.delivery.reports import deliveries, finish, issued, report_make, sources_take, step
 from tests.ai.encoding.cases import content_of
-from tests.fhirapi.test_resources import valid
+from tests.fhirapi.projecting import valid
 from tests.orthanc import port_free
 
 pytestmark = pytest.mark.database
