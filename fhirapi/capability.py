@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhirapi.interactions import GUARDED, HUB_ONLY, PATCHES, SYSTEM, WRITING, interactions
-from fhirapi.operations.known import operations
+from fhirapi.operations.known import BULK, operations
 from fhirapi.registry import COMMON, TYPES, ResourceType
 
 PUBLISHED = "2026-11-30"  # of this shape of the API; change it with the registry
@@ -25,6 +25,7 @@ def capability_statement(*, base: str, formats: Sequence[str], profiles: Mapping
         "date": PUBLISHED,
         "publisher": "MedicalCloudAIHub",
         "kind": "instance",
+        "instantiates": [f"{BULK}/CapabilityStatement/bulk-data"],
         "software": {"name": "MedicalCloudAIHub"},
         "implementation": {"description": "FHIR endpoint of one hospital", "url": base},
         "fhirVersion": "4.0.1",

@@ -26,8 +26,15 @@ OPERATIONS: dict[str, tuple[str, str, str, list[Json], bool]] = {
     "history-instance": ("/{id}/_history", "get", "200", [ID, *HISTORY], False),
     "vread": ("/{id}/_history/{vid}", "get", "200", [ID, VERSION], False),
 }
+PREFER = {"name": "Prefer", "in": "header", "required": True, "schema": {"type": "string"}, "example": "respond-async"}
+EXPORT = [
+    PREFER, *({"name": name, "in": "query", "schema": {"type": "string"}} for name in ("_outputFormat", "_since", "_type", "_typeFilter")),
+]
+BULK = {"name": "export", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+FILE = {"name": "file", "in": "path", "required": True, "schema": {"type": "string"}}
 # Operation -> (path below the type, method, parameters, whether it brings a resource or Parameters).
 NAMED: dict[str, tuple[str, str, list[Json], bool]] = {
+    "export": ("/$export", "get", EXPORT, False),
     "everything": ("/{id}/$everything", "get", [ID], False),
     "match": ("/$match", "post", [], True),
     "meta": ("/{id}/$meta", "get", [ID], False),
@@ -37,12 +44,25 @@ NAMED: dict[str, tuple[str, str, list[Json], bool]] = {
 }
 
 
+# Where one type's differs from the others'.
+ELSEWHERE = {("export", "Group"): ("/{id}/$export", "get", [ID, *EXPORT], False)}
+ACCEPTED = {"export"}
+
+
 def openapi_document(*, base: str, formats: Sequence[str]) -> Json:
     """What this hospital's endpoint does, in OpenAPI's words. Resources are FHIR's own and not described again."""
     paths: dict[str, Json] = {
         "/metadata": {"get": _operation("capabilities", "200", formats=formats, is_open=True)},
         "/": {"post": _operation("batch or transaction", "200", formats=formats, body=formats)},
         "/$meta": {"get": _operation("$meta", "200", formats=formats)},
+        "/$export": {"get": _operation("$export", "202", formats=formats, parameters=EXPORT)},
+        "/bulk/{export}": {
+            "get": _operation("how far an export is, or its manifest", "200", formats=["application/json"], parameters=[BULK]),
+            "delete": _operation("cancel an export, or remove its files", "202", formats=formats, parameters=[BULK]),
+        },
+        "/bulk/{export}/{file}.ndjson": {
+            "get": _operation("a file of an export", "200", formats=["application/fhir+ndjson"], parameters=[BULK, FILE]),
+        },
         "/_history": {"get": _operation("history-system", "200", formats=formats, parameters=HISTORY)},
     }
     for rtype in TYPES.values():
@@ -53,9 +73,10 @@ def openapi_document(*, base: str, formats: Sequence[str]) -> Json:
             made = _operation(f"{code} {rtype.name}", status, formats=formats, parameters=asked, body=body)
             paths.setdefault(f"/{rtype.name}{path}", {})[method] = made | {"tags": [rtype.name]}
         for one in operations(rtype.name):
-            path, method, parameters, has_body = NAMED[one.name]
+            path, method, parameters, has_body = ELSEWHERE.get((one.name, rtype.name), NAMED[one.name])
+            status = "202" if one.name in ACCEPTED else "200"
             made = _operation(
-                f"${one.name} {rtype.name}", "200", formats=formats, parameters=parameters, body=formats if has_body else ()
+                f"${one.name} {rtype.name}", status, formats=formats, parameters=parameters, body=formats if has_body else ()
             )
             paths.setdefault(f"/{rtype.name}{path}", {})[method] = made | {"tags": [rtype.name]}
     return {

@@ -2,6 +2,7 @@
 
 from django.urls import path, re_path
 
+from fhirapi.views.bulk import BulkFileView, BulkStatusView, ExportView, GroupExportView, PatientExportView
 from fhirapi.views.bundle import SystemView
 from fhirapi.views.everything import EverythingView
 from fhirapi.views.history import HistoryView
@@ -20,6 +21,11 @@ urlpatterns = [
     path("_search", SystemFormView.as_view(), name="fhir-system-form"),
     path("SearchParameter/<str:name>", SearchParameterView.as_view(), name="fhir-search-parameter"),
     path("$meta", MetaView.as_view(), name="fhir-meta-system"),
+    path("$export", ExportView.as_view(http_method_names=["get", "post"]), name="fhir-export"),
+    path("Patient/$export", PatientExportView.as_view(http_method_names=["get", "post"]), name="fhir-export-patient"),
+    path("Group/<str:group>/$export", GroupExportView.as_view(http_method_names=["get", "post"]), name="fhir-export-group"),
+    path("bulk/<uuid:export>", BulkStatusView.as_view(), name="fhir-bulk"),
+    path("bulk/<uuid:export>/<str:name>.ndjson", BulkFileView.as_view(), name="fhir-bulk-file"),
     path("Patient/$match", MatchView.as_view(), name="fhir-match"),
     path("Patient/<str:patient>/$everything", EverythingView.as_view(), name="fhir-everything"),
     path("<str:rtype>/$meta", MetaView.as_view(), name="fhir-meta-type"),

@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "medhub.settings")
 app = Celery("medhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf["CELERY_DB_REUSE_MAX"] = 10_000  # keep connections between tasks; each task looks whether they still live
-app.autodiscover_tasks(["journal", "imaging", "ai"])
+app.autodiscover_tasks(["journal", "imaging", "ai", "fhirapi"])
 
 
 @worker_init.connect
@@ -26,7 +26,7 @@ def warm(sender: Any, **_: Any) -> None:
         models_warm()
 
 
-QUEUES = ("ingest", "stat", "dispatch", "delivery", "transfer", "default")
+QUEUES = ("ingest", "stat", "dispatch", "delivery", "transfer", "bulk", "default")
 
 # Where the listener finds what it may call: a door makes one domain call per event.
 app.conf.medhub_dimse = {
@@ -64,6 +64,7 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "uploads": {"task": "imaging.tasks.uploads_sweep", "schedule": every},
         "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},
         "query_tags": {"task": "imaging.tasks.query_tags_sweep", "schedule": every},
+        "bulk_exports": {"task": "fhirapi.tasks.bulk_exports_sweep", "schedule": every},
         "purge": {"task": "imaging.tasks.purge_sweep", "schedule": timedelta(minutes=10)},
         "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(minutes=10)},
     }

@@ -148,7 +148,7 @@ class Stack:
             ),
             Program(
                 "transfers",
-                ["nice", "-n", "19", *worker, "-n", "transfers@localhost", "-Q", "delivery,transfer", "-P", "threads", "-c", "8"],
+                ["nice", "-n", "19", *worker, "-n", "transfers@localhost", "-Q", "delivery,transfer,bulk", "-P", "threads", "-c", "8"],
             ),
             Program(
                 "beat",

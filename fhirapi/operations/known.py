@@ -26,7 +26,11 @@ class Operation:
     is_writing: bool = False
 
 
+BULK = "http://hl7.org/fhir/uv/bulkdata"
 OPERATIONS = (
+    Operation(name="export", definition=f"{BULK}/OperationDefinition/export", rtypes=frozenset(), is_system=True),
+    Operation(name="export", definition=f"{BULK}/OperationDefinition/patient-export", rtypes=frozenset({"Patient"})),
+    Operation(name="export", definition=f"{BULK}/OperationDefinition/group-export", rtypes=frozenset({"Group"})),
     Operation(name="everything", definition=f"{DEFINITIONS}/Patient-everything", rtypes=frozenset({"Patient"})),
     Operation(name="match", definition=f"{DEFINITIONS}/Patient-match", rtypes=frozenset({"Patient"})),
     Operation(name="meta", definition=f"{DEFINITIONS}/Resource-meta", is_system=True),

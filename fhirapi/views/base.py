@@ -53,7 +53,7 @@ class FhirRenderer(BaseRenderer):
         data = self.form(data, is_pretty=request.query_params.get("_pretty") == "true")
         response: Response = renderer_context["response"]
         patch_vary_headers(response, ["Accept", "Accept-Encoding"])
-        if len(data) < GZIP_FROM or not _is_gzip_wanted(request.headers.get("Accept-Encoding", "")):
+        if len(data) < GZIP_FROM or not is_gzip_wanted(request.headers.get("Accept-Encoding", "")):
             return data
         response["Content-Encoding"] = "gzip"
         return gzip.compress(data, compresslevel=1, mtime=0)
@@ -119,7 +119,7 @@ def is_binary(request: Request) -> bool:
     return bool(request.parser_context["kwargs"].get("rtype") == "Binary")
 
 
-def _is_gzip_wanted(header: str) -> bool:
+def is_gzip_wanted(header: str) -> bool:
     codings = {part.partition(";")[0].strip().lower(): part.replace(" ", "") for part in header.split(",")}
     return "gzip" in codings and not codings["gzip"].endswith((";q=0", ";q=0.0"))
 

@@ -106,6 +106,12 @@ def is_absent_wanted(request: Request) -> bool:
     return request.headers.get("If-None-Match", "").strip() == "*"
 
 
+def is_async_wanted(request: Request) -> bool:
+    """Prefer: respond-async (RFC 7240 4.1), which has no value."""
+    preferences = request.headers.get("Prefer", "").replace(";", ",").split(",")
+    return "respond-async" in {one.strip().lower() for one in preferences}
+
+
 def preference(request: Request, name: str) -> str:
     """RFC 7240: several preferences in one header, in any order."""
     for part in request.headers.get("Prefer", "").replace(";", ",").split(","):

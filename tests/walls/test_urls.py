@@ -167,6 +167,11 @@ MACHINES = {
     "fhir-system": ("GET", (), "fhir.read"),
     "fhir-system-form": ("POST", (), "fhir.read"),
     "fhir-meta-system": ("GET", (), "fhir.read"),
+    "fhir-export": ("GET", (), "fhir.read"),
+    "fhir-export-patient": ("GET", (), "fhir.read"),
+    "fhir-export-group": ("GET", ("group",), "fhir.read"),
+    "fhir-bulk": ("GET", ("export",), "fhir.read"),
+    "fhir-bulk-file": ("GET", ("export", "name"), "fhir.read"),
     "fhir-meta-type": ("GET", ("rtype",), "fhir.read"),
     "fhir-meta": ("GET", ("rtype", "fhir_id"), "fhir.read"),
     "fhir-meta-add": ("POST", ("rtype", "fhir_id"), "fhir.write"),
@@ -334,7 +339,8 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "path": "7FE00010", "tag_id": tag.id, "version": 1, "workitem_uid": "1.2.3", "aet": "WATCHER", "job": str(found.uuid),
         "report": report.uuid, "report_delivery": sent.id,
         "job_uuid": job.uuid, "platform": "medhub-quantify", "algorithm": "lung-density-mask", "recall": stop.uuid,
-        "rule": RULE, "rules_version": 1, "rules_other": 1, "filter_id": filter_of(found.tenant_id),
+        "rule": RULE, "rules_version": 1, "rules_other": 1, "filter_id": filter_of(found.tenant_id), "group": "g1",
+        "export": found.uuid, "name": "Patient-1",
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})
 
