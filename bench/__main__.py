@@ -8,7 +8,7 @@ from bench import environment
 from medhub.embedded import EmbeddedError
 from medhub.stack import StackError
 
-ROWS = ("ct", "tiny", "report", "ai", "demo", "fhir", "ehr", "worklist", "stow", "orthanc", "web", "deident", "routing", "quantify")
+ROWS = ("ct", "tiny", "report", "ai", "demo", "fhir", "ehr", "bulk", "worklist", "stow", "orthanc", "web", "deident", "routing", "quantify")
 
 
 def main() -> int:

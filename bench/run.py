@@ -18,6 +18,7 @@ from bench.goals import GOALS, verdicts
 from bench.house import BenchError, house_running
 from bench.rest import RestError
 from bench.row_ai import ai_measure
+from bench.row_bulk import bulk_measure
 from bench.row_deident import deident_measure
 from bench.row_demo import demo_measure
 from bench.row_ehr import ehr_measure
@@ -40,6 +41,7 @@ MEASURES: dict[str, Callable[[Bench], Outcome]] = {
     "demo": demo_measure,
     "fhir": fhir_measure,
     "ehr": ehr_measure,
+    "bulk": bulk_measure,
     "worklist": worklist_measure,
     "stow": stow_measure,
     "orthanc": orthanc_measure,

@@ -130,7 +130,7 @@ def export_create(*, wish: Wish, asker: Asker, request: str, actor: Actor) -> Bu
         raise TooManyExportsError
     now = timezone.now()
     at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as the store notes versions
-    export = BulkExport.objects.create(
+    export: BulkExport = BulkExport.objects.create(
         level=wish.level, group_id=wish.group_id, request=request, base=asker.base, at=at, since=wish.since,
         rtypes=list(wish.rtypes), filters=[list(one) for one in wish.filters], patients=list(wish.patients),
         hidden=sorted(asker.hidden), created_at=now, due_at=now,

@@ -151,7 +151,7 @@ def _bundle(rtype: str, ids: list[str]) -> str:
 
 def version_at(*, rtype: str, fhir_id: str, at: datetime) -> str | None:
     """The text of a resource as it stood at a moment, or None where there was none. In a scope."""
-    key = [tenant_id_current(), TYPES[rtype].number, fhir_id, at]
+    key: list[Any] = [tenant_id_current(), TYPES[rtype].number, fhir_id, at]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT v.method, v.content FROM ((SELECT 'U' AS method, content, version FROM fhir_resource "
