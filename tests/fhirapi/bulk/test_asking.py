@@ -73,6 +73,9 @@ def test_a_group(stored: Exporter) -> None:
     found = stored.names(stored.exported(place="Group/g1/$export"))
     assert found == ["Device/d1", "Group/g1", "Observation/o1a", "Observation/o1b", *ORG, "Patient/p1"]
     assert_refused(stored.kick(place="Group/none/$export"), 404, "not-found")
+    empty = stored.made({"resourceType": "Group", "type": "person", "actual": True})["id"]
+    assert stored.names(stored.exported("_type=Patient,Observation,Device", place=f"Group/{empty}/$export")) == ["Device/d1"]
+    assert stored.delete(f"Group/{empty}").status_code == 204
 
 
 def test_named_patients(stored: Exporter) -> None:
