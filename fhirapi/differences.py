@@ -11,7 +11,7 @@ from fhirapi.index.values import normalized
 from fhirapi.registry import TYPES
 from fhirapi.resources import patient
 from fhirapi.resources.parts import Json
-from fhirapi.sources import PatientRow, hospital_read, patients_by_uuid
+from fhirapi.sources import PatientRow, hospital_read, patients_named
 from fhirapi.store import ResourceGoneError, resource_read, rows_read
 from imaging.models import WorkItem
 
@@ -24,20 +24,19 @@ def differences_note(*, people: Sequence[PatientRow], hospital: UUID) -> None:
     if not people:
         return
     number = TYPES["Patient"].number
-    rows = rows_read(keys=[(number, str(one.uuid)) for one in people], is_content_wanted=True)
+    rows = rows_read(keys=[(number, one.fhir_id) for one in people], is_content_wanted=True)
     told = {fhir_id: orjson.loads(row.content) for (_, fhir_id), row in rows.items()}
     items = [
         WorkItem(kind=KIND, reason=reason, patient_id=one.id, unique_on=f"patient-{one.id}", created_at=timezone.now())
         for one in people
-        if (reason := _reason(told.get(str(one.uuid), {}), patient.to_fhir(patient=one, hospital=hospital)))
+        if (reason := _reason(told.get(one.fhir_id, {}), patient.to_fhir(patient=one, hospital=hospital)))
     ]
     WorkItem.objects.bulk_create(items, ignore_conflicts=True)
 
 
 def differences_look(*, fhir_ids: Sequence[str]) -> None:
     """`differences_note` for Patients that a client has just written: those among them whom we know from images."""
-    uuids = [fhir_id for fhir_id in fhir_ids if _is_uuid(fhir_id)]
-    people = patients_by_uuid(uuids=uuids) if uuids else []
+    people = patients_named(fhir_ids=fhir_ids) if fhir_ids else []
     if people:
         differences_note(people=people, hospital=hospital_read().uuid)
 
@@ -67,13 +66,6 @@ def record_told(*, fhir_id: str) -> Told | None:
         birth_date=found.get("birthDate", "").replace("-", ""),
         sex=sexes.get(found.get("gender", ""), ""),
     )
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
 
 
 def _reason(told: Json, received: Json) -> str:

@@ -1,4 +1,4 @@
-"""Which ServiceRequest asked for a study: by accession number, and only of the same patient. Never a guess."""
+"""Which ServiceRequest asked for a study: that of its order; else by accession number, and only of the same patient. Never a guess."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -8,7 +8,7 @@ from django.db import connection
 
 from fhirapi.index.hashes import token_hash
 from fhirapi.registry import TYPES
-from fhirapi.resources.imaging_study import accession_of
+from fhirapi.resources.imaging_study import accession_identifier, accession_of
 from fhirapi.resources.parts import Json, reference
 from fhirapi.sources import StudyRow
 from journal.wall.scope import tenant_id_current
@@ -17,17 +17,24 @@ IDENTIFIER = "ServiceRequest.identifier"
 
 
 def orders_named(*, studies: Sequence[StudyRow], hospital: UUID) -> dict[int, list[Json]]:
-    """`basedOn` of each study: the one ServiceRequest here that has its accession number, else the number alone. One statement."""
-    numbers = {study.id: number for study in studies if (number := accession_of(study=study, hospital=hospital))}
-    held = _held({(number["system"], number["value"]) for number in numbers.values()})
+    """`basedOn` of each study: its order's ServiceRequest, else the one here that has its number, else the number alone. One statement."""
+    numbers = {study.id: number for study in studies if (number := _number(study, hospital))}
+    held = _held({(number["system"], number["value"]) for study in studies if not study.order and (number := numbers.get(study.id))})
     found: dict[int, list[Json]] = {study.id: [] for study in studies}
     for study in studies:
-        if study.id in numbers:
-            number = numbers[study.id]
-            ids = held.get((number["system"], number["value"], str(study.patient.uuid)), [])
+        if number := numbers.get(study.id):
+            ids = held.get((number["system"], number["value"], study.patient.fhir_id), [])
+            ids = [study.order.fhir_id] if study.order and study.order.fhir_id else ids
             literal = reference("ServiceRequest", ids[0]) if len(ids) == 1 else {}
             found[study.id] = [literal | {"type": "ServiceRequest", "identifier": number}]
     return found
+
+
+def _number(study: StudyRow, hospital: UUID) -> Json:
+    """The order's number where there is one: a person may have chosen it for images that carry none."""
+    if study.order:
+        return accession_identifier(value=study.order.accession_number, issuer=study.order.issuer, hospital=hospital)
+    return accession_of(study=study, hospital=hospital)
 
 
 def _held(numbers: set[tuple[str, str]]) -> dict[tuple[str, str, str], list[str]]:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from fhirapi.differences import differences_note
+from fhirapi.links import patient_link_write
 from fhirapi.orders import orders_named
+from fhirapi.ordersources import orders_read
 from fhirapi.registry import TYPES
 from fhirapi.resources import (
     device,
@@ -20,6 +22,7 @@ from fhirapi.resources import (
     patient,
     practitioner,
     provenance,
+    service_request,
     task,
 )
 from fhirapi.resources.labels import label_of
@@ -29,6 +32,7 @@ from fhirapi.sources import (
     PatientRow,
     ReportIds,
     ReportRow,
+    dependents_read,
     hospital_read,
     job_patients_read,
     jobs_known,
@@ -83,10 +87,24 @@ def diagnostic_report_project(*, event: Event) -> None:
     fault("projection.report")
 
 
-def patient_merge_project(*, event: Event) -> None:
-    """patient.merged: reports name the person who stays, and the other one says by whom it is replaced (Patient.link).
+def order_project(*, event: Event) -> None:
+    """order.changed: the ServiceRequest as the order is now."""
+    orders_put(order_ids=[event.ids["order_id"]])
 
-    `study.changed` of each study brings the ImagingStudies up to date.
+
+def study_dependents_project(*, event: Event) -> None:
+    """study.changed: whose a study is and who ordered it, its Tasks and DiagnosticReports say as well."""
+    report_ids, job_ids = dependents_read(study_ids=[event.ids["study_id"]])
+    if job_ids:
+        jobs_put(job_ids=job_ids)
+    if report_ids:
+        reports_put(report_ids=report_ids)
+
+
+def patient_merge_project(*, event: Event) -> None:
+    """patient.merged, and its undoing: who is gone says by whom it is replaced (Patient.link), also where the EHR wrote that Patient.
+
+    As the rows are now, so two events may come in either order. `study.changed` of each study brings what is about it up to date.
     """
     gone_id, into_id = event.ids["patient_id"], event.ids["into_id"]
     about = report_ids_read(patient_id=into_id)
@@ -95,9 +113,11 @@ def patient_merge_project(*, event: Event) -> None:
     if len(people) < 2:
         raise PermanentError("one of the two patients is not there")
     hospital = hospital_read()
-    resources = people_resources(people=people, hospital=hospital, merged={gone_id: into_id})
+    merged = {gone_id: into_id} if people[gone_id].merged_into_id else {}
+    resources = people_resources(people=people, hospital=hospital, merged=merged)
     resources += reports_resources(about=about, hospital=hospital)
     put(resources=once(resources), hospital=hospital)
+    patient_link_write(fhir_id=people[gone_id].fhir_id, replaced_by=people[into_id].fhir_id if merged else "")
 
 
 def imaging_studies_put(*, study_ids: Sequence[int]) -> list[Stored]:
@@ -112,14 +132,33 @@ def imaging_studies_put(*, study_ids: Sequence[int]) -> list[Stored]:
     people = {study.patient.id: study.patient for study in studies}
     orders = orders_named(studies=studies, hospital=hospital.uuid)
     resources = people_resources(people=people, hospital=hospital) + endpoint.to_fhir(hospital=hospital)
+    resources += asked_resources(order_ids=sorted({study.order.id for study in studies if study.order}), hospital=hospital)
     resources += [
         imaging_study.to_fhir(study=study, hospital=hospital.uuid, zone=hospital.zone, based_on=orders[study.id])
         for study in studies
     ]
     stored = put(resources=resources, hospital=hospital)
     yielded = {one.fhir_id for one in stored if one.is_yielded}
-    differences_note(people=[row for row in people.values() if str(row.uuid) in yielded], hospital=hospital.uuid)
+    differences_note(people=[row for row in people.values() if row.fhir_id in yielded], hospital=hospital.uuid)
     return stored
+
+
+def orders_put(*, order_ids: Sequence[int]) -> list[Stored]:
+    """Write the ServiceRequests of these orders, and their patients; a constant number of statements."""
+    lock_take(names=[f"project/order/{order_id}" for order_id in order_ids])
+    hospital = hospital_read()
+    return put(resources=asked_resources(order_ids=order_ids, hospital=hospital, has_people=True), hospital=hospital)
+
+
+def asked_resources(*, order_ids: Sequence[int], hospital: HospitalRow, has_people: bool = False) -> list[Json]:
+    """ServiceRequests of ours. Where the EHR has its own by now, ours is only taken back, if it was ever told."""
+    asked = orders_read(order_ids=order_ids)
+    ehrs = [(TYPES["ServiceRequest"].number, str(one.order.id)) for one in asked if one.is_ehrs]
+    told = {fhir_id for _, fhir_id in rows_read(keys=ehrs)} if ehrs else set()
+    wanted = [one for one in asked if not one.is_ehrs or str(one.order.id) in told]
+    resources = [service_request.to_fhir(asked=one, hospital=hospital.uuid, zone=hospital.zone) for one in wanted]
+    people = {one.patient.id: one.patient for one in asked} if has_people else {}
+    return people_resources(people=people, hospital=hospital) + resources
 
 
 def jobs_put(*, job_ids: Sequence[int]) -> list[Stored]:
@@ -145,7 +184,7 @@ def patients_put(*, patient_ids: Sequence[int]) -> list[Stored]:
     merged = {row.id: row.merged_into_id for row in people.values() if row.merged_into_id}
     hospital = hospital_read()
     resources = people_resources(people=survivors | people, hospital=hospital, merged=merged)
-    kept = {str(row.uuid) for row in people.values()}
+    kept = {row.fhir_id for row in people.values()}
     return put(resources=[one for one in resources if one["id"] in kept], hospital=hospital)
 
 
@@ -172,8 +211,8 @@ def people_resources(
     *, people: dict[int, PatientRow], hospital: HospitalRow, merged: dict[int, int] | None = None
 ) -> list[Json]:
     """`merged`: who was found to be whom."""
-    into = {gone: people[stays].uuid for gone, stays in (merged or {}).items()}
-    return [patient.to_fhir(patient=row, hospital=hospital.uuid, replaced_by=into.get(row.id)) for row in people.values()]
+    into = {gone: people[stays].fhir_id for gone, stays in (merged or {}).items()}
+    return [patient.to_fhir(patient=row, hospital=hospital.uuid, replaced_by=into.get(row.id, "")) for row in people.values()]
 
 
 def tasks_resources(*, job_ids: Sequence[int], hospital: HospitalRow) -> list[Json]:

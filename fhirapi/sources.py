@@ -13,12 +13,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
 from pydantic import TypeAdapter
 
 from ai.findings import Algorithm, ReportContent
 from ai.governance.recalls import Flag, report_flags
 from ai.models import Job, Report, Stage, Verdict
-from imaging.models import Patient, Study
+from imaging.models import Order, Patient, Study
 from journal.models import AuditSeal
 from journal.wall.scope import tenant_id_current
 from tenants.models import Tenant
@@ -47,6 +48,12 @@ class PatientRow:
     birth_date: str
     sex: str
     merged_into_id: int | None = None
+    ehr_id: str = ""
+
+    @property
+    def fhir_id(self) -> str:
+        """What the Patient is called in the store: the EHR's own id where it had one first."""
+        return self.ehr_id or str(self.uuid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +71,14 @@ class SeriesRow:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRow:
-    """What asked for a study, as far as its ImagingStudy says so. `extra` holds more by DICOM tag."""
+    """What asked for a study, as far as its ImagingStudy says so. `extra` holds more by DICOM tag. `fhir_id`: its ServiceRequest's."""
 
     accession_number: str
     issuer: str
     description: str
     extra: dict[str, Any]
+    id: int = 0
+    fhir_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +151,11 @@ class JobRow:
     made_by: Algorithm | None = None
 
 
-PATIENT_COLUMNS = ("id", "uuid", "issuer", "patient_id", "variant", "name", "birth_date", "sex", "merged_into_id")
+PATIENT_COLUMNS = ("id", "uuid", "issuer", "patient_id", "variant", "name", "birth_date", "sex", "merged_into_id", "ehr_id")
 STUDY_COLUMNS = (
     "id", "uuid", "study_uid", "accession_number", "accession_issuer", "study_date", "study_time", "utc_offset", "description",
     "referrer", "body_part", "modalities", "state", "is_from_ai", "number_of_instances", "stored_at", "extra",
-    "order__accession_number", "order__issuer", "order__description", "order__extra",
+    "order__accession_number", "order__issuer", "order__description", "order__extra", "order__id", "order__ehr_id",
 )  # fmt: skip
 JOB_COLUMNS = ("uuid", "state", "reason", "algorithm", "connection__is_test", "created_at", "sent_at", "ended_at")
 
@@ -177,7 +186,7 @@ def patient_ids_read(*, study_ids: Sequence[int]) -> list[int]:
 
 # What a rebuild walks: name -> (model, the column that it is walked by).
 WALKED: dict[str, tuple[Any, str]] = {
-    "studies": (Study, "id"), "patients": (Patient, "id"), "jobs": (Job, "id"), "reports": (Report, "id"),
+    "studies": (Study, "id"), "patients": (Patient, "id"), "orders": (Order, "id"), "jobs": (Job, "id"), "reports": (Report, "id"),
     "audit records": (AuditSeal, "position"),
 }  # fmt: skip
 
@@ -203,6 +212,13 @@ def report_ids_read(*, report_ids: Sequence[int] = (), patient_id: int = 0) -> l
     return [ReportIds(report_id=i, patient_id=of, job_id=job) for i, of, job in rows.order_by("id").values_list(*names)]
 
 
+def dependents_read(*, study_ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The live reports and jobs of these studies: what names their patient and their order."""
+    live = {"study_id__in": study_ids, "stage": Stage.LIVE}
+    reports, jobs = (model.objects.filter(**live).order_by("id").values_list("id", flat=True) for model in (Report, Job))
+    return list(reports), list(jobs)
+
+
 def job_patients_read(*, job_ids: Sequence[int]) -> dict[int, int]:
     """Job -> patient, of those jobs that are there and that an EHR is told of."""
     return dict(Job.objects.filter(id__in=job_ids, stage=Stage.LIVE).values_list("id", "study__patient_id"))
@@ -219,9 +235,19 @@ def patients_read(*, patient_ids: Sequence[int]) -> dict[int, PatientRow]:
     return {row[0]: PatientRow(**dict(zip(PATIENT_COLUMNS, row, strict=True))) for row in rows}
 
 
-def patients_by_uuid(*, uuids: Sequence[str]) -> list[PatientRow]:
-    rows = Patient.objects.filter(uuid__in=uuids).values_list(*PATIENT_COLUMNS)
+def patients_named(*, fhir_ids: Sequence[str]) -> list[PatientRow]:
+    """Those whom Patients of these ids stand for."""
+    uuids = [fhir_id for fhir_id in fhir_ids if _is_uuid(fhir_id)]
+    is_named = Q(uuid__in=uuids, ehr_id="") | Q(ehr_id__in=[fhir_id for fhir_id in fhir_ids if fhir_id])
+    rows = Patient.objects.filter(is_named).values_list(*PATIENT_COLUMNS)
     return [PatientRow(**dict(zip(PATIENT_COLUMNS, row, strict=True))) for row in rows]
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def studies_read(*, study_ids: Sequence[int]) -> list[StudyRow]:
@@ -298,21 +324,30 @@ def _of_study(prefix: str) -> list[str]:
 
 def _study(row: Sequence[Any], series: tuple[SeriesRow, ...]) -> StudyRow:
     found = dict(zip(STUDY_COLUMNS, row, strict=False))
-    number, issuer, description, extra = (
-        found.pop(f"order__{name}") for name in ("accession_number", "issuer", "description", "extra")
-    )
+    order = order_row([found.pop(f"order__{name}") for name in ORDER_COLUMNS])
     return StudyRow(
         patient=PatientRow(**dict(zip(PATIENT_COLUMNS, row[len(STUDY_COLUMNS) :], strict=True))),
         is_complete=found.pop("state") == Study.State.COMPLETE,
         is_emptied=found.pop("stored_at") is not None and found.pop("number_of_instances") == 0,
         modalities=tuple(filter(None, found.pop("modalities").split(","))),
         extra=_tags(found.pop("extra")),
-        order=None if number is None else OrderRow(
-            accession_number=number, issuer=issuer, description=description, extra=_tags(extra)
-        ),
+        order=order,
         series=series,
         **{name: value for name, value in found.items() if name != "number_of_instances"},
     )  # fmt: skip
+
+
+ORDER_COLUMNS = ("accession_number", "issuer", "description", "extra", "id", "ehr_id")
+
+
+def order_row(row: Sequence[Any]) -> OrderRow | None:
+    """From ORDER_COLUMNS; None where a join found none."""
+    number, issuer, description, extra, order_id, ehr_id = row
+    if number is None:
+        return None
+    return OrderRow(
+        accession_number=number, issuer=issuer, description=description, extra=_tags(extra), id=order_id, fhir_id=ehr_id or str(order_id)
+    )
 
 
 def _tags(text: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from django.utils import timezone
 
 from imaging.models import Order, Study, Transfer, TransferStudy, WorkItem
+from imaging.people import is_near
 from imaging.priorities import order_priorities_take
 from journal.outbox import NewEvent, events_publish
 from journal.types import Event
@@ -25,6 +26,12 @@ def studies_arrived_match(*, studies: Sequence[Study]) -> None:
         _match(numbered)
 
 
+def studies_rematch(*, studies: Sequence[Study]) -> None:
+    """Studies that are another patient's now, locked by who calls, who also tells of them."""
+    if Order.objects.exists():
+        _settle([study for study in studies if not study.is_from_ai])
+
+
 def study_order_match(*, event: Event) -> None:
     studies_order_match(events=[event])
 
@@ -33,7 +40,7 @@ def studies_order_match(*, events: Sequence[Event]) -> None:
     """A hospital that sends us no orders has nothing to match with."""
     if Order.objects.exists():
         rows = Study.objects.filter(id__in=[event.ids["study_id"] for event in events], is_from_ai=False)
-        _tell(_settle(list(rows.select_for_update(of=("self",)).order_by("id"))))
+        _tell(_settle(list(rows.select_related("patient").select_for_update(of=("self",)).order_by("id"))))
 
 
 def order_studies_match(*, event: Event) -> None:
@@ -42,7 +49,7 @@ def order_studies_match(*, event: Event) -> None:
     if order is None:
         return
     numbered = Study.objects.filter(accession_number=order.accession_number, is_from_ai=False)
-    studies = list(numbered.select_for_update(of=("self",)).order_by("id")[:_STUDIES_CAP])
+    studies = list(numbered.select_related("patient").select_for_update(of=("self",)).order_by("id")[:_STUDIES_CAP])
     changed = _settle(studies)
     # What the order says now, its studies say as well.
     _tell([study for study in studies if study in changed or study.order_id == order.id])
@@ -67,6 +74,9 @@ def _match(studies: Sequence[Study]) -> tuple[list[Study], list[tuple[Study, str
     found: dict[int, int | None] = {}
     doubts: list[tuple[Study, str, str]] = []
     for study in studies:
+        if study.is_order_chosen:  # a person said so
+            found[study.id] = study.order_id
+            continue
         order, kind, reason = _decide(study, by_number.get(study.accession_number, []))
         found[study.id] = order.id if order is not None else None
         if kind:
@@ -83,7 +93,8 @@ def _match(studies: Sequence[Study]) -> tuple[list[Study], list[tuple[Study, str
 def _orders(numbers: Collection[str]) -> dict[str, list[Order]]:
     rows: dict[str, list[Order]] = {}
     if numbers:
-        for order in Order.objects.filter(accession_number__in=numbers).exclude(status=Order.Status.ENTERED_IN_ERROR):
+        held = Order.objects.select_related("patient").filter(accession_number__in=numbers)
+        for order in held.exclude(status=Order.Status.ENTERED_IN_ERROR):
             rows.setdefault(order.accession_number, []).append(order)
     return rows
 
@@ -99,9 +110,17 @@ def _decide(study: Study, orders: Sequence[Order]) -> tuple[Order | None, str, s
         return None, NONE, "no order has the accession number of this study"
     if len(fitting) > 1:
         return None, NONE, "orders of several issuers have the accession number of this study, which names none"
-    if fitting[0].patient_id != study.patient_id:
+    if not is_of_patient(order=fitting[0], study=study):
         return None, ANOTHER, "the order with the accession number of this study is for another patient"
     return fitting[0], "", ""
+
+
+def is_of_patient(*, order: Order, study: Study) -> bool:
+    """The same row; or the same number and name, where one of the two does not say who gave the number."""
+    if order.patient_id == study.patient_id:
+        return True
+    ordered, imaged = order.patient, study.patient
+    return ordered is not None and not (ordered.variant or imaged.variant) and is_near(ordered, imaged)
 
 
 def _items_write(studies: Sequence[Study], doubts: Sequence[tuple[Study, str, str]]) -> None:

@@ -70,6 +70,7 @@ class OrderFacts:
     requester: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     steps: Sequence[StepFacts] | None = None
+    ehr_id: str = ""  # of the ServiceRequest that the EHR wrote
 
 
 def order_upsert(*, actor: Actor, facts: OrderFacts) -> Order:
@@ -101,6 +102,16 @@ def order_upsert(*, actor: Actor, facts: OrderFacts) -> Order:
     return order
 
 
+def orders_withdraw(*, actor: Actor, ehr_ids: Sequence[str], keep: int = 0) -> None:
+    """Orders of ServiceRequests that order nothing any more, or another number: revoked. One statement where there is none."""
+    held = Order.objects.select_for_update(of=("self",)).filter(ehr_id__in=[one for one in ehr_ids if one]).exclude(id=keep)
+    for order in held.exclude(status__in=[Order.Status.REVOKED, Order.Status.ENTERED_IN_ERROR]).order_by("id"):
+        _fields_write(order, {"status": Order.Status.REVOKED}, is_stamped=True)
+        _steps_write(order, None)
+        audit_record(actor=actor, action="order.update", object_type="Order", object_id=str(order.id))
+        event_publish(name="order.changed", ids={"order_id": order.id})
+
+
 def _blanks_fill(person: Person, facts: PatientFacts) -> None:
     """Same person, and the order states what no image did: an empty field states nothing."""
     row = Patient.objects.get(id=person.id)
@@ -113,7 +124,8 @@ def _order_write(order: Order, facts: OrderFacts, person: Person) -> bool:
     return _fields_write(order, {
         "patient_id": person.id, "status": facts.status, "procedure_id": facts.procedure_id or facts.accession_number,
         "description": facts.description, "study_uid": facts.study_uid or order.study_uid or str(generate_uid(prefix=None)),
-        "referrer": facts.referrer, "requester": facts.requester, "extra": _extra(facts.attributes, ORDER_ATTRIBUTES),
+        "referrer": facts.referrer, "requester": facts.requester, "ehr_id": facts.ehr_id or order.ehr_id,
+        "extra": _extra(facts.attributes, ORDER_ATTRIBUTES),
         "accession_key": fold.text_fold(facts.accession_number),
         "procedure_id_key": fold.text_fold(facts.procedure_id or facts.accession_number),
         "referrer_key": fold.name_key(facts.referrer), "requester_key": fold.name_key(facts.requester),

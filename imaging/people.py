@@ -33,6 +33,14 @@ def is_same_person(a: PatientFacts | Patient, b: PatientFacts | Patient) -> bool
     return all(x == y for x, y in pairs if x and y)
 
 
+def is_near(a: PatientFacts | Patient, b: PatientFacts | Patient) -> bool:
+    """One number, and one of the two does not say who gave it, as most images do not: who else could be meant? Both state one name,
+    and no birth date differs. Never a reason to make two rows one.
+    """
+    is_open = a.patient_id == b.patient_id != "" and not (a.issuer and b.issuer)
+    return is_open and bool(_plain(a.name)) and _plain(a.name) == _plain(b.name) and is_same_person(a, b)
+
+
 def _variant(patient: PatientFacts, study_uid: str) -> str:
     """For an object without a PatientID the study stands in: unidentified people are never merged."""
     if patient.patient_id:

@@ -14,15 +14,17 @@ from imaging.describe import InstanceFacts, instance_describe
 from imaging.filing import Batch, Described, Stored, batch_write, instance_replace, instances_known, use_adjust
 from imaging.header import HeaderError
 from imaging.inbox import InboxObject
+from imaging.matching import ANOTHER
+from imaging.matching import KINDS as ORDER_KINDS
+from imaging.merging.services import MergeRefused, patients_merge
 from imaging.models import Instance, Order, Patient, Series, Study, Upload, WorkItem
+from imaging.orderfix import order_named, orders_offered, study_order_choose
 from imaging.people import Person
 from imaging.querytags.known import tags_declared
 from imaging.scrub import OK, Held, digest_compare, result_write
 from imaging.storage import StoreAwayError, object_delete, object_path
 from imaging.storage.files import file_path
 from journal.audit import Actor, audit_record
-from journal.outbox import event_publish
-from journal.trace import trace
 from journal.wall.scope import tenant_id_current
 from tenants.selectors import tenant_get
 
@@ -35,14 +37,23 @@ class DecisionRefused(Exception):
         self.user_message = user_message
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Who decides, and the order that was chosen, by the id of its ServiceRequest."""
+
+    actor: Actor
+    order: str = ""
+
+
 @dataclass(frozen=True)
 class Action:
     """One way out of a work item."""
 
     name: str
-    apply: Callable[[WorkItem], None]
+    apply: Callable[[WorkItem, Decision], None]
     is_discarding: bool = False  # the bytes aside are not wanted: they go after their time
     needs_note: bool = False
+    needs_order: bool = False  # one of `orders_offered` must be chosen
 
 
 def actions_of(item: WorkItem) -> list[Action]:
@@ -59,10 +70,13 @@ def actions_of(item: WorkItem) -> list[Action]:
         return [Action("discard", _nothing, is_discarding=True, needs_note=True)]
     if item.kind == "damaged":
         return [Action("recheck", _recheck), Action("dismiss", _nothing, needs_note=True)]
+    if item.kind in ORDER_KINDS and item.study is not None:
+        merge = [Action("merge", _order_patient_merge)] if item.kind == ANOTHER else []
+        return [Action("dismiss", _nothing), *merge, Action("match", _order_match, needs_order=True)]
     return [Action("dismiss", _nothing)]
 
 
-def item_resolve(*, item_id: int, action: str, actor: Actor, note: str = "") -> WorkItem | None:
+def item_resolve(*, item_id: int, action: str, actor: Actor, note: str = "", order: str = "") -> WorkItem | None:
     """Decide. None when there is no such item. The same decision again changes nothing.
 
     Raises DecisionRefused: no such way out, decided otherwise already, or the facts changed meanwhile.
@@ -79,7 +93,7 @@ def item_resolve(*, item_id: int, action: str, actor: Actor, note: str = "") -> 
         raise DecisionRefused("this item has no such way out")
     if chosen.needs_note and not note.strip():
         raise DecisionRefused("say why")
-    chosen.apply(item)
+    chosen.apply(item, Decision(actor=actor, order=order))
     _item_close(item, chosen.name, actor=actor, note=note)
     if (chosen.is_discarding or chosen.name == "use_other") and item.key and settings.MEDHUB_DISCARD_DAYS > 0:
         item.due_at = timezone.now() + timedelta(days=settings.MEDHUB_DISCARD_DAYS)
@@ -118,7 +132,7 @@ def item_purge(*, item_id: int) -> bool:
 # --- the ways out ------------------------------------------------------------------------------------------------------
 
 
-def _nothing(item: WorkItem) -> None:
+def _nothing(item: WorkItem, decision: Decision) -> None:
     """What is stored stays as it is."""
 
 
@@ -140,7 +154,7 @@ def _arrival_of(item: WorkItem) -> InboxObject:
     )  # fmt: skip
 
 
-def _other_use(item: WorkItem) -> None:
+def _other_use(item: WorkItem, decision: Decision) -> None:
     """The bytes aside take the place of the stored ones, which from now on lie under this item."""
     d = _described(item)
     stored = instances_known([d.facts.sop_instance_uid]).get(d.facts.sop_instance_uid)
@@ -154,7 +168,7 @@ def _other_use(item: WorkItem) -> None:
     _write(d, study, key=key, in_place_of=stored)
 
 
-def _aside_accept(item: WorkItem) -> None:
+def _aside_accept(item: WorkItem, decision: Decision) -> None:
     """The object joins the study that it names; the study's patient stays as it is."""
     d = _described(item)
     if instances_known([d.facts.sop_instance_uid]):
@@ -191,31 +205,48 @@ def _write(d: Described, study: Study, *, key: str, in_place_of: Stored | None =
     batch_write(batch, quiet=tenant_get(tenant_id=tenant_id_current()).quiet_seconds)
 
 
-def _patients_merge(item: WorkItem) -> None:
+def _patients_merge(item: WorkItem, decision: Decision) -> None:
     """The two are one person: every study and order of the second goes to the first, and later images follow."""
-    second = Patient.objects.select_for_update(of=("self",)).filter(id=item.patient_id).first()
+    second = Patient.objects.filter(id=item.patient_id).first()
     if second is None or second.merged_into_id is not None:
         raise DecisionRefused("this person was merged already")
     first = Patient.objects.filter(issuer=second.issuer, patient_id=second.patient_id, variant="").exclude(id=second.id).first()
     if first is None:
         raise DecisionRefused("the other person is not there any more")
-    studies = list(Study.objects.select_for_update(of=("self",)).filter(patient_id=second.id).order_by("id"))
-    Study.objects.filter(id__in=[study.id for study in studies]).update(patient_id=first.id)
-    orders = list(Order.objects.filter(patient_id=second.id).order_by("id"))
-    Order.objects.filter(id__in=[order.id for order in orders]).update(patient_id=first.id)
-    Patient.objects.filter(id=second.id).update(merged_into_id=first.id)
-    for order in orders:
-        event_publish(name="order.changed", ids={"order_id": order.id})
-    for study in studies:
-        with trace(study.trace_id):
-            event_publish(name="study.changed", ids={"study_id": study.id})
-    event_publish(name="patient.merged", ids={"patient_id": second.id, "into_id": first.id})
-    # The same question about the same person was asked for each of the studies.
-    same = WorkItem.objects.filter(kind="patient-conflict", key="", patient_id=second.id, resolved_at=None).exclude(id=item.id)
-    same.update(resolved_at=timezone.now(), resolution="merge", resolved_by="system:merge")
+    _merge(decision.actor, surviving_id=first.id, gone_id=second.id)
 
 
-def _recheck(item: WorkItem) -> None:
+def _order_patient_merge(item: WorkItem, decision: Decision) -> None:
+    """The patient of the order and the patient of the images are one person: the order's number is used from now on."""
+    study = _study_locked(item.study_id or 0)
+    orders = Order.objects.filter(accession_number=study.accession_number).exclude(status=Order.Status.ENTERED_IN_ERROR)
+    people = {order.patient_id for order in orders if not study.accession_issuer or order.issuer in {"", study.accession_issuer}}
+    if len(people) != 1:
+        raise DecisionRefused("it is not one order any more that has the accession number of this study")
+    _merge(decision.actor, surviving_id=people.pop() or 0, gone_id=study.patient_id)
+
+
+def _merge(actor: Actor, *, surviving_id: int, gone_id: int) -> None:
+    try:
+        if patients_merge(actor=actor, surviving_id=surviving_id, gone_id=gone_id, origin="item") is None:
+            raise DecisionRefused("the two are one patient already")
+    except MergeRefused as error:
+        raise DecisionRefused(error.user_message) from error
+
+
+def _order_match(item: WorkItem, decision: Decision) -> None:
+    """Somebody knows which order of this patient asked for the study."""
+    study = _study_locked(item.study_id or 0)
+    order = order_named(name=decision.order, orders=orders_offered(study=study))
+    if order is None:
+        raise DecisionRefused("choose one of the orders of this patient")
+    study_order_choose(study=study, order=order)
+    # Both questions about this study's order are answered.
+    same = WorkItem.objects.filter(kind__in=ORDER_KINDS, study_id=study.id, resolved_at=None).exclude(id=item.id)
+    same.update(resolved_at=timezone.now(), resolution="match", resolved_by=decision.actor.name)
+
+
+def _recheck(item: WorkItem, decision: Decision) -> None:
     """Somebody brought the bytes back, from a backup or a replaced disk: read them again."""
     instance = item.instance
     if instance is None:
@@ -256,6 +287,10 @@ def sides_of(item: WorkItem) -> tuple[Side | None, Side | None]:
         if second is not None:
             first = Patient.objects.filter(issuer=second.issuer, patient_id=second.patient_id, variant="").exclude(id=second.id).first()
         return _person_side(first), _person_side(second)
+    if item.kind == ANOTHER and item.study is not None:
+        orders = Order.objects.select_related("patient").filter(accession_number=item.study.accession_number)
+        order = orders.exclude(patient_id=item.study.patient_id).first()
+        return _person_side(item.study.patient), _person_side(order.patient if order else None)
     if item.kind == "patient-differs":  # the EHR's side is in the FHIR store, above us
         return _person_side(item.patient), None
     if item.kind == "patient-conflict":

@@ -11,7 +11,7 @@ EVENTS = (
     "report.issued",  # report_id: a report version stands
     "report.flagged",  # report_id: its algorithm was recalled, or that flag was cleared; what the report says is as it was
     "order.changed",  # order_id
-    "patient.merged",  # patient_id, into_id
+    "patient.merged",  # patient_id, into_id: the one is the other now, or was parted from it again
     "audit.sealed",  # first, last: positions of the chain
 )
 

@@ -207,6 +207,13 @@ class RevokeForm(PlainForm):
     reason = forms.ChoiceField(label=_("Why"), choices=[(name, REASON_WORDS[name]) for name in REASONS])
 
 
+class MergeForm(PlainForm):
+    """Two numbers of one person."""
+
+    surviving = forms.CharField(label=_("Number that stays"), max_length=64, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    gone = forms.CharField(label=_("Number that is merged into it"), max_length=64, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+
+
 class QueryTagForm(PlainForm):
     """An attribute that the hospital's systems may ask for."""
 

@@ -42,7 +42,7 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
         ("jobs", "ai.read", _("Jobs"), {"jobs", "job", "job-requeue"}),
         ("insights", "ai.read", _("Insights"), {"insights", "insights-cases"}),
         ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
-        ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem"}),
+        ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem", "merges", "merge-find"}),
     )
     return [
         NavItem(url=reverse(name, args=[tenant.slug]), label=label, is_here=here in names)

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ai.selectors import AiState
+from imaging.matching import ANOTHER as ORDER_OF_ANOTHER
 from imaging.models import Study, WorkItem
 
 AI_WORDS = {
@@ -35,6 +36,7 @@ ITEM_KINDS = {
     "unreadable": gettext_lazy("Unreadable object"),
     "order-missing": gettext_lazy("Study without an order"),
     "order-patient": gettext_lazy("Order of another patient"),
+    "order-incomplete": gettext_lazy("Order that cannot be listed"),
     "damaged": gettext_lazy("Damaged object"),
 }
 # decision -> what the button says, what it does, and what the item says afterwards
@@ -59,7 +61,17 @@ ACTIONS = {
         gettext_lazy("Read again"), gettext_lazy("For when the bytes were brought back, from a backup for instance."),
         gettext_lazy("read again and found whole"),
     ),
+    "match": (
+        gettext_lazy("This order asked for it"), gettext_lazy("The study names this order from then on, and matching leaves it alone."),
+        gettext_lazy("its order was chosen"),
+    ),
+    "matched": (gettext_lazy("Close"), gettext_lazy("Nothing changes."), gettext_lazy("matched by itself")),
     "dismiss": (gettext_lazy("Close"), gettext_lazy("Nothing changes."), gettext_lazy("closed")),
+}  # fmt: skip
+MERGE_EFFECT = gettext_lazy("The order's number stays. What the images' number has goes to it, and later images follow. It can be undone.")
+ORIGINS = {
+    "hl7": gettext_lazy("by HL7 (A40)"), "portal": gettext_lazy("on this page"), "api": gettext_lazy("by the API"),
+    "item": gettext_lazy("about a work item"),
 }  # fmt: skip
 BACK = {
     "keep": (gettext_lazy("Keep the new one"), gettext_lazy("The study stays as it is.")),
@@ -184,11 +196,17 @@ def action_words(item: WorkItem, action: str) -> tuple[str, str]:
     """What a way out is called, and what it does."""
     known = BACK if item.kind == "duplicate-replaced" and action in BACK else ACTIONS
     label, effect = known[action][:2]
+    if item.kind == ORDER_OF_ANOTHER and action == "merge":
+        effect = MERGE_EFFECT
     return str(label), str(effect)
 
 
 def resolution_words(resolution: str) -> str:
     return str(ACTIONS[resolution][2]) if resolution in ACTIONS else resolution
+
+
+def origin_words(origin: str) -> str:
+    return str(ORIGINS.get(origin, origin))
 
 
 def item_sides(item: WorkItem) -> tuple[str, str]:
@@ -197,6 +215,8 @@ def item_sides(item: WorkItem) -> tuple[str, str]:
         return (_("The first"), _("The second")) if item.patient and not item.key else (_("The study's patient"), _("The object"))
     if item.kind == "patient-differs":
         return _("The images"), _("The EHR")
+    if item.kind == ORDER_OF_ANOTHER:
+        return _("The images"), _("The order")
     if item.kind == "duplicate-replaced":
         return _("Stored: the new one"), _("The old one")
     return _("Stored"), _("The other")

@@ -51,7 +51,7 @@ def to_fhir(
         "status": report.status,
         "category": CATEGORIES,
         "code": concept(coding(LOINC, *_code(report.study)), text=f"AI result: {text_of(algorithm.name)}"),
-        "subject": reference("Patient", report.study.patient.uuid),
+        "subject": reference("Patient", report.study.patient.fhir_id),
         "effectiveDateTime": started,
         "issued": instant(report.issued_at),
         "performer": [reference("Organization", organization_id(name=algorithm.manufacturer))],

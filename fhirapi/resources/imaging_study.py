@@ -64,7 +64,7 @@ def to_fhir(*, study: StudyRow, hospital: UUID, zone: ZoneInfo, based_on: Sequen
         "identifier": _identifiers(study, hospital),
         "status": _status(study),
         "modality": [coding(DCM, modality) for modality in modalities],
-        "subject": reference("Patient", study.patient.uuid),
+        "subject": reference("Patient", study.patient.fhir_id),
         "started": started_of(study=study, zone=zone),
         "basedOn": list(based_on),
         "referrer": _referrer(study),
@@ -100,16 +100,17 @@ def _identifiers(study: StudyRow, hospital: UUID) -> list[Json]:
 
 def accession_of(*, study: StudyRow, hospital: UUID) -> Json:
     """The accession number as an identifier; the matched order says who gave it where the images do not."""
-    value = text_of(study.accession_number)
-    if not value:
+    issuer = study.accession_issuer or (study.order.issuer if study.order else "")
+    return accession_identifier(value=study.accession_number, issuer=issuer, hospital=hospital)
+
+
+def accession_identifier(*, value: str, issuer: str, hospital: UUID) -> Json:
+    """An accession number of whoever issues it; empty without one."""
+    if not (value := text_of(value)):
         return {}
     return {
         "type": concept(coding(f"{TERMINOLOGY}/v2-0203", "ACSN", "Accession ID")),
-        "system": number_space(
-            hospital=hospital,
-            kind="accession",
-            issuer=text_of(study.accession_issuer or (study.order.issuer if study.order else "")),
-        ),
+        "system": number_space(hospital=hospital, kind="accession", issuer=text_of(issuer)),
         "value": value,
     }
 
@@ -123,21 +124,21 @@ def _status(study: StudyRow) -> str:
 
 def _procedure(study: StudyRow) -> list[Json]:
     """What was done, by the images; what was asked for, by the order, where they do not say it."""
-    found = _codes(study.extra.get(PROCEDURE_CODE, ()))
+    found = codes(study.extra.get(PROCEDURE_CODE, ()))
     if found or not study.order:
         return found
     text = text_of(study.order.description)
-    return _codes(study.order.extra.get(REQUESTED_CODE, ())) or ([{"text": text}] if text else [])
+    return codes(study.order.extra.get(REQUESTED_CODE, ())) or ([{"text": text}] if text else [])
 
 
 def _reason(study: StudyRow) -> list[Json]:
     if not study.order:
         return []
     text = text_of(str(study.order.extra.get(REASON, "")))
-    return _codes(study.order.extra.get(REASON_CODE, ())) or ([{"text": text}] if text else [])
+    return codes(study.order.extra.get(REASON_CODE, ())) or ([{"text": text}] if text else [])
 
 
-def _codes(items: Sequence[Json]) -> list[Json]:
+def codes(items: Sequence[Json]) -> list[Json]:
     found = []
     for item in items:
         code, meaning = (text_of(item.get(name, "")) for name in (CODE_VALUE, MEANING))

@@ -99,7 +99,7 @@ def _observation(report: ReportRow, label: AiLabel, name: str, said: Json) -> Js
         "partOf": [study],
         "status": report.status,  # a report's states are Observation's as well, and they move together
         "category": [IMAGING],
-        "subject": reference("Patient", report.study.patient.uuid),
+        "subject": reference("Patient", report.study.patient.fhir_id),
         "issued": instant(report.issued_at),
         "performer": [reference("Organization", organization_id(name=content.algorithm.manufacturer))],
         "device": reference("Device", device_id(algorithm=content.algorithm)),

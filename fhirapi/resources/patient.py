@@ -21,12 +21,12 @@ REPRESENTATION = f"{HL7}/StructureDefinition/iso21090-EN-representation"
 GROUPS = ("ABC", "IDE", "SYL")  # alphabetic, ideographic, phonetic: the order of PS3.5 6.2.1.1
 
 
-def to_fhir(*, patient: PatientRow, hospital: UUID, replaced_by: UUID | None = None) -> Json:
+def to_fhir(*, patient: PatientRow, hospital: UUID, replaced_by: str = "") -> Json:
     """`replaced_by`: somebody decided that this one is that one."""
     sex = text_of(patient.sex).upper()
     return filled({
         "resourceType": "Patient",
-        "id": str(patient.uuid),
+        "id": patient.fhir_id,
         "identifier": _identifiers(patient, hospital),
         "name": _names(text_of(patient.name)),
         "gender": GENDERS.get(sex, "unknown") if sex else "",

@@ -32,7 +32,7 @@ def to_fhir(*, job: JobRow, based_on: list[Json]) -> Json:
         "intent": "order",
         "code": concept(ANALYSIS, text=text_of(job.algorithm)),
         "focus": reference("ImagingStudy", job.study.uuid),
-        "for": reference("Patient", job.study.patient.uuid),
+        "for": reference("Patient", job.study.patient.fhir_id),
         "executionPeriod": filled({name: instant(at) for name, at in (("start", job.sent_at), ("end", job.ended_at)) if at}),
         "authoredOn": instant(job.created_at),
         "lastModified": instant(job.ended_at or job.sent_at or job.created_at),

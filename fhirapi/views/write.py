@@ -26,7 +26,7 @@ from fhirapi.views.formats import JSON_PATCH, JSON_TYPES, XML_TYPES
 from fhirapi.views.read import ReadView
 from fhirapi.views.search import SearchView
 from fhirapi.writing.conditional import FORM, Criteria, criteria_lock, criteria_make, criteria_match, criteria_read
-from fhirapi.writing.writes import Change, Done, Resource, change_write, fhir_id_new, fresh_write
+from fhirapi.writing.writes import HEARD, Change, Done, Resource, change_write, fhir_id_new, fresh_write
 from journal.audit import audit_record
 from journal.wall.scope import is_in_scope
 
@@ -74,7 +74,7 @@ class TypeView(WriteView, SearchView):
         resource = body_resource(request, rtype) | {"id": fhir_id_new()}
         change = Change(rtype=rtype, fhir_id=resource["id"], resource=resource, is_new=True)
 
-        if criteria is None and not is_in_scope():  # else a conditional create, or an entry of a batch
+        if criteria is None and rtype not in HEARD and not is_in_scope():  # else a conditional create, or an entry of a batch
             return self.answer_done(request, slug, fresh_write(tenant_id=self.tenant_id, actor=self.actor, change=change))
 
         def create() -> Done:

@@ -14,6 +14,8 @@ from fhirapi.interactions import is_writable
 from fhirapi.jsontext import InvalidJsonError, json_load
 from fhirapi.outcomes import FhirError
 from fhirapi.registry import TYPES
+from fhirapi.servicerequests import RTYPE as REQUEST
+from fhirapi.servicerequests import requests_hear
 from fhirapi.store import (
     HUB,
     REST,
@@ -21,6 +23,7 @@ from fhirapi.store import (
     Draft,
     Key,
     Row,
+    Written,
     draft_make,
     drafts_write,
     fresh_statements,
@@ -37,6 +40,8 @@ from journal.wall.reads import tenant_run
 from journal.wall.scope import tenant_named
 
 Resource = dict[str, Any]
+ACTOR = Actor(name="system:fhir")  # whose write it was, the write's own line says
+HEARD = frozenset({REQUEST})  # types whose writes change more than the store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +173,17 @@ def _write(
     # Known by id before: one of them may be a patient of our images, whom the client tells otherwise now.
     people = [change.fhir_id for change in changes if change.rtype == "Patient" and change.key in written.texts and change.key in rows]
     differences_look(fhir_ids=people)
+    _requests_tell(changes, drafts, written, doomed)
     return [done(change) for change in changes]
+
+
+def _requests_tell(changes: Sequence[Change], drafts: dict[Key, Draft], written: Written, doomed: dict[Key, Row]) -> None:
+    """ServiceRequests are orders before their write is answered."""
+    requests = [change for change in changes if change.rtype == REQUEST]
+    told = [drafts[change.key].body for change in requests if change.key in written.texts]
+    deleted = [change.fhir_id for change in requests if change.key in doomed]
+    if told or deleted:
+        requests_hear(actor=ACTOR, resources=told, deleted=deleted)
 
 
 @contextmanager

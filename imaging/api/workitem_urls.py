@@ -1,7 +1,8 @@
-"""Addresses of work items under /t/<slug>/api/v1/."""
+"""Addresses of work items and merges under /t/<slug>/api/v1/."""
 
 from django.urls import path, register_converter
 
+from imaging.api.merges import MergesView, MergeUndoView, MergeView
 from imaging.api.workitems import WorkItemResolveView, WorkItemsView, WorkItemView
 
 
@@ -23,4 +24,7 @@ urlpatterns = [
     path("workitems", WorkItemsView.as_view(), name="api-workitems"),
     path("workitems/<snowflake:item_id>", WorkItemView.as_view(), name="api-workitem"),
     path("workitems/<snowflake:item_id>/resolve", WorkItemResolveView.as_view(), name="api-workitem-resolve"),
+    path("merges", MergesView.as_view(), name="api-merges"),
+    path("merges/<snowflake:merge_id>", MergeView.as_view(), name="api-merge"),
+    path("merges/<snowflake:merge_id>/undo", MergeUndoView.as_view(), name="api-merge-undo"),
 ]

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from imaging.api.base import ApiView, Conflict, ProblemSerializer, StrictSerializer, page_of, page_response
 from imaging.models import WorkItem
+from imaging.orderfix import orders_offered, service_request_id
 from imaging.selectors import work_item_get, work_items
 from imaging.workitems import DecisionRefused, actions_of, item_resolve
 
@@ -40,6 +41,17 @@ class WorkItemSerializer(serializers.Serializer[Any]):
         }  # fmt: skip
 
 
+class WorkItemOneSerializer(WorkItemSerializer):
+    """One of them, with what may be chosen from."""
+
+    orders = serializers.ListField(child=serializers.CharField(), help_text="ids of ServiceRequests that `match` may choose from")
+
+    def to_representation(self, instance: WorkItem) -> dict[str, Any]:
+        is_asked = instance.study is not None and any(action.needs_order for action in actions_of(instance))
+        orders = orders_offered(study=instance.study) if is_asked else []
+        return {**super().to_representation(instance), "orders": [service_request_id(order) for order in orders]}
+
+
 class WorkItemPageSerializer(serializers.Serializer[Any]):
     items = WorkItemSerializer(many=True)
     next = serializers.URLField(allow_null=True)
@@ -47,6 +59,7 @@ class WorkItemPageSerializer(serializers.Serializer[Any]):
 
 class DecisionSerializer(StrictSerializer):
     action = serializers.CharField(max_length=16)
+    order = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="with `match`: the id of the ServiceRequest")
     note = serializers.CharField(max_length=200, default="", allow_blank=True, help_text="why; never a value of a patient")
 
 
@@ -72,12 +85,12 @@ class WorkItemsView(ApiView):
 class WorkItemView(ApiView):
     capabilities = {"GET": "delivery.manage"}
 
-    @extend_schema(operation_id="workitems_read", responses={200: WorkItemSerializer, 404: ProblemSerializer})
+    @extend_schema(operation_id="workitems_read", responses={200: WorkItemOneSerializer, 404: ProblemSerializer})
     def get(self, request: Request, slug: str, item_id: int) -> Response:
         item = work_item_get(item_id=item_id)
         if item is None:
             raise exceptions.NotFound
-        return Response(WorkItemSerializer(item).data)
+        return Response(WorkItemOneSerializer(item).data)
 
 
 class WorkItemResolveView(ApiView):

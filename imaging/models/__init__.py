@@ -3,6 +3,7 @@
 from imaging.models.exchange import CommitmentRequest, Transfer, TransferStudy
 from imaging.models.fields import FoldedField
 from imaging.models.keeping import Scrub, StorageUse, Upload, WorkItem
+from imaging.models.merges import PatientMerge
 from imaging.models.orders import Order, ScheduledStep
 from imaging.models.patients import Patient
 from imaging.models.peers import Association, AuthorityKey, Certificate, Node
@@ -19,6 +20,7 @@ __all__ = [
     "Node",
     "Order",
     "Patient",
+    "PatientMerge",
     "Priority",
     "QueryTag",
     "QueryValue",

@@ -31,6 +31,7 @@ class Order(TenantModel):
     referrer = models.CharField(max_length=324, default="", blank=True)
     requester = models.CharField(max_length=324, default="", blank=True)
     extra = models.TextField(default="", blank=True)
+    ehr_id = models.CharField(max_length=64, default="", db_default="", blank=True)  # of the EHR's ServiceRequest; empty: ours has our id
     accession_key = FoldedField()
     procedure_id_key = FoldedField()
     referrer_key = FoldedField()
@@ -44,6 +45,7 @@ class Order(TenantModel):
             models.Index(fields=["tenant_id", "accession_number"], name="order_by_number"),
             models.Index(fields=["tenant_id", "accession_key"], name="order_by_accession"),
             models.Index(fields=["tenant_id", "patient"], name="order_by_patient"),
+            models.Index(fields=["tenant_id", "ehr_id"], name="order_by_ehr_id", condition=~models.Q(ehr_id="")),
         ]
 
 

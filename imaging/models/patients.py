@@ -22,6 +22,7 @@ class Patient(TenantModel):
     name = models.CharField(max_length=324, default="", blank=True)  # as received, groups separated by =
     birth_date = models.CharField(max_length=8, default="", blank=True)  # DA as received: may be partial
     sex = models.CharField(max_length=16, default="", blank=True)
+    ehr_id = models.CharField(max_length=64, default="", db_default="", blank=True)  # of the EHR's own Patient; empty: `uuid` is it
     merged_into = TenantForeignKey("self", models.PROTECT, null=True)  # somebody decided that the two are one
     extra = models.TextField(default="", blank=True)  # optional attributes by tag, JSON (`imaging.query.attributes`)
     name_key = FoldedField()  # one column a component group: any of the three is found
@@ -39,4 +40,5 @@ class Patient(TenantModel):
             models.Index(fields=["tenant_id", "name_ideographic_key"], name="patient_by_ideographic"),
             models.Index(fields=["tenant_id", "name_phonetic_key"], name="patient_by_phonetic"),
             models.Index(fields=["tenant_id", "patient_id_key"], name="patient_by_number"),
+            models.Index(fields=["tenant_id", "ehr_id"], name="patient_by_ehr_id", condition=~models.Q(ehr_id="")),
         ]

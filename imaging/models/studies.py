@@ -52,6 +52,7 @@ class Study(TenantModel):
     state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVING)
     version = models.PositiveIntegerField(default=0)  # 1 at the first completion, +1 for each later one
     order = TenantForeignKey(Order, models.SET_NULL, null=True)  # by accession number and issuer, never guessed
+    is_order_chosen = models.BooleanField(default=False, db_default=False)  # by a person: matching leaves it alone
     priority = models.CharField(max_length=8, choices=Priority.choices, default="", db_default="", blank=True)
     # order, or who set it here: that outlasts the order's
     priority_by = models.CharField(max_length=64, default="", db_default="", blank=True)

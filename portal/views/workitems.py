@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from fhirapi.differences import KIND as PATIENT_DIFFERS
 from fhirapi.differences import record_told
 from imaging.models import WorkItem
+from imaging.orderfix import orders_offered, service_request_id
 from imaging.selectors import work_item_get
 from imaging.workitems import Action, DecisionRefused, Side, actions_of, item_resolve, sides_of
 from journal.audit import audit_record
@@ -53,18 +54,31 @@ def workitem(request: HospitalRequest, item_id: int) -> HttpResponse:
         audit_record(actor=request.actor, action="workitem.view", object_type="WorkItem", object_id=str(item.id))
         lines = _lines(*_sides(item))
     may_decide = is_allowed(role=request.role, capability="workitem.decide")
+    orders = _orders(item) if may_see and may_decide else []
     context = {
         "item": item, "lines": lines, "may_see": may_see, "may_decide": may_decide, "heads": item_sides(item),
-        "choices": [_choice(item, action) for action in actions_of(item)] if may_decide else [],
+        "orders": orders,
+        "choices": [_choice(item, action) for action in actions_of(item) if orders or not action.needs_order] if may_decide else [],
     }  # fmt: skip
     return render(request, "portal/workitem.html", context)
 
 
 def _sides(item: WorkItem) -> tuple[Side | None, Side | None]:
     stored, other = sides_of(item)
-    if item.kind == PATIENT_DIFFERS and item.patient and (told := record_told(fhir_id=str(item.patient.uuid))):
+    if item.kind == PATIENT_DIFFERS and item.patient and (told := record_told(fhir_id=item.patient.ehr_id or str(item.patient.uuid))):
         other = Side(name=told.name, patient_id="", birth_date=told.birth_date, sex=told.sex)
     return stored, other
+
+
+def _orders(item: WorkItem) -> list[tuple[str, str]]:
+    """What may be chosen from: the id of the ServiceRequest, and words to know it by."""
+    if item.study is None or not any(action.needs_order for action in actions_of(item)):
+        return []
+    found = []
+    for order in orders_offered(study=item.study):
+        words = ", ".join(filter(None, (order.accession_number, order.description, f"{order.created_at:%d %b %Y}")))
+        found.append((service_request_id(order), words))
+    return found
 
 
 def _choice(item: WorkItem, action: Action) -> Choice:
@@ -103,7 +117,8 @@ def workitem_decide(request: HospitalRequest, item_id: int) -> HttpResponse:
     """One decision; what stands in its way is said on the page."""
     try:
         item = item_resolve(
-            item_id=min(item_id, ID_END - 1), action=request.POST.get("action", ""), note=request.POST.get("note", ""), actor=request.actor,
+            item_id=min(item_id, ID_END - 1), action=request.POST.get("action", ""), note=request.POST.get("note", ""),
+            order=request.POST.get("order", ""), actor=request.actor,
         )  # fmt: skip
     except DecisionRefused as error:
         messages.error(request, _("Nothing was changed: %(reason)s.") % {"reason": error.user_message})

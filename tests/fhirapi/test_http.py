@@ -135,7 +135,7 @@ def test_a_role_without_the_capability_is_403(stored: str, mercy: Hospital, fhir
 @pytest.mark.parametrize(
     "path",
     ["Patient/p2", "Patient/%20", f"Patient/{'x' * 65}", "Basic", "Basic/1", "patient/p1", "Patient/p1/_history/2",
-     "Patient/p1/_history/x", "Patient/p2/_history", "Basic/_history", "Patient/p1/", "a/b/c/d", "$export", "%00"],
+     "Patient/p1/_history/x", "Patient/p2/_history", "Basic/_history", "Patient/p1/", "a/b/c/d", "$exports", "%00"],
 )  # fmt: skip
 def test_unknown_paths_types_and_ids_are_404(stored: str, fhir: Fhir, path: str) -> None:
     """ "also for unknown paths under the base and unknown types"."""

@@ -249,8 +249,8 @@ def test_the_rebuild_command(mercy: Hospital, olaf: Hospital, fhir: Fhir, monkey
 
     assert rebuild().splitlines()[0] == "5 studies, 12 resources changed"
     assert sorted(fhir.ids("ImagingStudy")) == sorted(str(study.uuid) for study in studies)
-    quiet = "5 studies, 0 resources changed|5 patients, 0 resources changed|0 jobs, 0 resources changed|0 reports, 0 resources changed"
-    assert rebuild().splitlines() == [*quiet.split("|"), "0 audit records, 0 resources changed"]
+    quiet = ["5 studies", "5 patients", "0 orders", "0 jobs", "0 reports", "0 audit records"]
+    assert rebuild().splitlines() == [f"{one}, 0 resources changed" for one in quiet]
     with mercy.scope():
         Patient.objects.filter(id=studies[0].patient_id).update(name="New^Name")
     assert rebuild().splitlines()[0] == "5 studies, 1 resources changed"

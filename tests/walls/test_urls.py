@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ai.models import Connection, Job, Recall, Report, ReportDelivery, Result, RuleSet
 from imaging.certificates.services import certificate_sign
-from imaging.models import CommitmentRequest, Instance, Node, Series, Study, Transfer, WorkItem
+from imaging.models import CommitmentRequest, Instance, Node, Patient, PatientMerge, Series, Study, Transfer, WorkItem
 from imaging.querytags.declare import query_tag_create
 from journal.wall.scope import tenant_scope
 from portal import urls
@@ -113,6 +113,10 @@ PAGES = {
     "report-verdict": ("POST", ("report",), "report.review"),
     "report-resend": ("POST", ("report_delivery",), "delivery.manage"),
     "uploads-retry": ("POST", (), "delivery.manage"),
+    "merges": ("GET", (), "workitem.decide"),
+    "merge-find": ("POST", (), "workitem.decide"),
+    "merge-make": ("POST", (), "workitem.decide"),
+    "merge-undo": ("POST", ("merge_id",), "workitem.decide"),
     "duplicate-policy": ("POST", (), "storage.manage"),
     "us-core": ("POST", (), "fhir.manage"),
 }
@@ -191,6 +195,9 @@ MACHINES = {
     "api-workitems": ("GET", (), "delivery.manage"),
     "api-workitem": ("GET", ("item_id",), "delivery.manage"),
     "api-workitem-resolve": ("POST", ("item_id",), "workitem.decide"),
+    "api-merges": ("GET", (), "delivery.manage"),
+    "api-merge": ("GET", ("merge_id",), "delivery.manage"),
+    "api-merge-undo": ("POST", ("merge_id",), "workitem.decide"),
     "api-platforms": ("GET", (), "ai.read"),
     "api-platform": ("GET", ("platform",), "ai.read"),
     "api-connections": ("GET", (), "ai.read"),
@@ -314,7 +321,9 @@ def study(mercy):
         stop = Recall.objects.create(
             platform="medhub-quantify", algorithm="lung-density-mask", reason="x", by="user:x", at=now, lifted_at=now, is_cleared=True
         )
-        return Study.objects.get(), Series.objects.get(), node, transfer, asked, certificate, tag, report, sent, job, stop
+        one, other = Patient.objects.order_by("id")
+        merge = PatientMerge.objects.create(gone=other, surviving=one, origin="api", merged_by="user:x", merged_at=now)
+        return Study.objects.get(), Series.objects.get(), node, transfer, asked, certificate, tag, report, sent, job, stop, merge
 
 
 def filter_of(tenant_id: int) -> int:
@@ -327,7 +336,7 @@ def filter_of(tenant_id: int) -> int:
 
 
 def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
-    found, series, node, transfer, asked, certificate, tag, report, sent, job, stop = study
+    found, series, node, transfer, asked, certificate, tag, report, sent, job, stop, merge = study
     with tenant_scope(found.tenant_id):
         item_id = WorkItem.objects.values_list("id", flat=True)[0]
         instance_uid = Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
@@ -340,7 +349,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "report": report.uuid, "report_delivery": sent.id,
         "job_uuid": job.uuid, "platform": "medhub-quantify", "algorithm": "lung-density-mask", "recall": stop.uuid,
         "rule": RULE, "rules_version": 1, "rules_other": 1, "filter_id": filter_of(found.tenant_id), "group": "g1",
-        "export": found.uuid, "name": "Patient-1",
+        "export": found.uuid, "name": "Patient-1", "merge_id": merge.id,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})
 
@@ -379,7 +388,7 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
         if {
             "uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id", "tag_id", "report", "report_delivery",
-            "job_uuid", "recall", "rule", "rules_version", "filter_id",
+            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id",
         } & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
     assert client.get("/t/no-such-hospital/worklist").status_code == 404
@@ -408,7 +417,7 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
         assert own.status_code not in {401, 403, 500}, (name, own.status_code)
         if {
             "fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id", "tag_id", "report", "report_delivery",
-            "job_uuid", "recall", "rule", "rules_version", "filter_id",
+            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id",
         } & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
             assert foreign.status_code in {404, 405, 415}, (name, foreign.status_code)  # 405: nobody writes this type

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from fhirapi.audit_events import audit_events_put
-from fhirapi.projections import imaging_studies_put, jobs_put, patients_put, reports_put
+from fhirapi.projections import imaging_studies_put, jobs_put, orders_put, patients_put, reports_put
 from fhirapi.sources import hospital_id, ids_read
 from fhirapi.store import Stored
 from journal.wall.scope import tenant_scope
@@ -17,6 +17,7 @@ Put = Callable[[Sequence[int]], list[Stored]]
 STEPS: dict[str, Put] = {
     "studies": lambda ids: imaging_studies_put(study_ids=ids),
     "patients": lambda ids: patients_put(patient_ids=ids),
+    "orders": lambda ids: orders_put(order_ids=ids),
     "jobs": lambda ids: jobs_put(job_ids=ids),
     "reports": lambda ids: reports_put(report_ids=ids),
     "audit records": lambda ids: audit_events_put(first=ids[0], last=ids[-1]),

@@ -32,13 +32,14 @@ def due(bulk: Exporter, status: str, **values: Any) -> BulkExport:
 
 
 @pytest.mark.parametrize("point", ["bulk.after_write", "bulk.before_commit", "bulk.after_commit", "bulk.before_end"])
-def test_killed_and_resumed(bulk: Exporter, tmp_path: Path, point: str) -> None:
+def test_killed_and_resumed(bulk: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
     """ "a worker that is killed goes on from the last committed chunk, nothing twice or missing"."""
     with bulk.hospital.scope():
         resources_put(resources=[patient_resource(f"k{number:03}") for number in range(60)])
     status = bulk.started("_type=Patient,Group")
     row = due(bulk, status, step=20)
     (tmp_path / point).touch()
+    monkeypatch.setenv("MEDHUB_BULK_SETTLE_SECONDS", "0")  # of the process that is killed
     ids = {"tenant_id": row.tenant_id, "export_id": row.id}
     assert killed_or_done("fhirapi.bulk.run", "export_step", faults=tmp_path, **ids) == KILLED
     assert bulk.get(status).status_code == 202

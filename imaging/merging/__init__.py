@@ -1,0 +1,1 @@
+"""Merging two patients into one, and taking that back."""
