@@ -94,9 +94,17 @@ def order_project(*, event: Event) -> None:
 
 def study_dependents_project(*, event: Event) -> None:
     """study.changed: whose a study is and who ordered it, its Tasks and DiagnosticReports say as well."""
-    report_ids, job_ids = dependents_read(study_ids=[event.ids["study_id"]])
-    if job_ids:
-        jobs_put(job_ids=job_ids)
+    studies_dependents_project(events=[event])
+
+
+def studies_dependents_project(*, events: Sequence[Event]) -> None:
+    """`study_dependents_project` for many events; two statements where nothing came of the studies yet."""
+    report_ids, job_ids = dependents_read(study_ids=sorted({event.ids["study_id"] for event in events}))
+    if not job_ids:  # nor a report: each came of a job
+        return
+    patients = job_patients_read(job_ids=job_ids)
+    lock_take(names=lock_names(patient_ids=patients.values(), job_ids=patients, reports=report_ids_read(report_ids=report_ids)))
+    jobs_put(job_ids=job_ids)
     if report_ids:
         reports_put(report_ids=report_ids)
 

@@ -22,6 +22,7 @@ FLOW: dict[str, tuple[str, ...]] = {
 # Subscribers that take many events at once: a hundred small studies arriving are not a hundred times the same statements.
 GATHERED: dict[str, str] = {
     "fhirapi.projections.imaging_study_project": "fhirapi.projections.imaging_studies_project",
+    "fhirapi.projections.study_dependents_project": "fhirapi.projections.studies_dependents_project",
     "fhirapi.projections.job_project": "fhirapi.projections.jobs_project",
     "imaging.matching.study_order_match": "imaging.matching.studies_order_match",
 }
