@@ -297,6 +297,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["medhub.openapi.api_only"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "medhub.openapi.errors_told"],
     "SCHEMA_PATH_PREFIX": "/t/{slug}/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {"RetrieveByEnum": "imaging.models.Node.RetrieveBy"},

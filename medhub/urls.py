@@ -1,11 +1,12 @@
 """Who is mounted where. Each door's own addresses are in its app."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from ai.hooks import AiHookView
 from ai.room.views import VolumeView
 from fhirapi.views.bundle import SystemView
+from imaging.api.base import UnknownView
 from medhub.health import health_report
 from medhub.openapi import SchemaView
 
@@ -29,6 +30,7 @@ urlpatterns = [
     path("t/<slug:slug>/api/v1/", include("imaging.api.workitem_urls")),
     path("t/<slug:slug>/api/v1/", include("ai.api.delivery_urls")),
     path("t/<slug:slug>/api/v1/", include("ai.api.urls")),
+    re_path(r"^t/(?P<slug>[-\w]+)/api/v1/(?P<rest>(?s:.*))$", UnknownView.as_view(), name="api-unknown"),
     path("hooks/ai/<uuid:connection>", AiHookView.as_view(), name="hook-ai"),
     path("hooks/volumes/<uuid:connection>/<uuid:job>/<str:ticket>.nii.gz", VolumeView.as_view(), name="hook-volume"),
     path("", include("portal.urls")),

@@ -28,7 +28,7 @@ class ShareSerializer(serializers.Serializer[Any]):
     high = serializers.FloatField(allow_null=True)
 
 
-class HopSerializer(serializers.Serializer[Any]):
+class HopFiguresSerializer(serializers.Serializer[Any]):
     name = serializers.ChoiceField(choices=HOPS)
     cases = serializers.IntegerField()
     p50 = serializers.FloatField(allow_null=True, help_text="seconds; null under 20 cases")
@@ -55,11 +55,11 @@ class SiteFiguresSerializer(serializers.Serializer[Any]):
     ppv = ShareSerializer(allow_null=True, help_text="null for an algorithm that claims nothing")
     failures = ShareSerializer()
     not_analysable = ShareSerializer()
-    hops = HopSerializer(many=True)
+    hops = HopFiguresSerializer(many=True)
     drift = DriftSerializer(many=True)
 
 
-class FiguresSerializer(SiteFiguresSerializer):
+class InsightFiguresSerializer(SiteFiguresSerializer):
     platform = serializers.CharField()
     algorithm = serializers.CharField()
     title = serializers.CharField()
@@ -68,7 +68,7 @@ class FiguresSerializer(SiteFiguresSerializer):
 
 
 class InsightsSerializer(serializers.Serializer[Any]):
-    items = FiguresSerializer(many=True)
+    items = InsightFiguresSerializer(many=True)
 
 
 class CaseSerializer(serializers.Serializer[Any]):
@@ -111,7 +111,7 @@ class InsightsView(ApiView):
     @extend_schema(operation_id="insights_read", parameters=SPAN, responses={200: InsightsSerializer, 400: ProblemSerializer})
     def get(self, request: Request, slug: str) -> Response:
         found = insights_read(span=_span(request, self.tenant_id))
-        return Response({"items": FiguresSerializer([_data(one) for one in found], many=True).data})
+        return Response({"items": InsightFiguresSerializer([_data(one) for one in found], many=True).data})
 
 
 class InsightsCasesView(ApiView):

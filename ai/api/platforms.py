@@ -41,6 +41,7 @@ class PerformanceSerializer(serializers.Serializer[Any]):
     source = SourceSerializer()  # type: ignore[assignment] # as above
 
 
+@extend_schema_field(list[str])
 class SortedField(serializers.Field[Any, Any, Any, Any]):
     """A set, in order; empty: not limited."""
 

@@ -62,7 +62,7 @@ class VerdictsSerializer(serializers.Serializer[Any]):
     items = VerdictSerializer(many=True, help_text="oldest first")
 
 
-class MadeSerializer(serializers.Serializer[Any]):
+class VerdictMadeSerializer(serializers.Serializer[Any]):
     """The report version that came of a verdict."""
 
     id = serializers.UUIDField()
@@ -87,7 +87,7 @@ class VerdictsView(ApiView):
 
     @extend_schema(
         operation_id="verdicts_give", request=VerdictGiveSerializer,
-        responses={201: MadeSerializer, 400: ProblemSerializer, 404: ProblemSerializer, 409: ProblemSerializer},
+        responses={201: VerdictMadeSerializer, 400: ProblemSerializer, 404: ProblemSerializer, 409: ProblemSerializer},
     )  # fmt: skip
     def post(self, request: Request, slug: str, uuid: UUID) -> Response:
         body = VerdictGiveSerializer(data=request.data)

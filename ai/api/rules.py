@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions, serializers
 from rest_framework.parsers import BaseParser, JSONParser
@@ -321,7 +322,7 @@ class VocabularyView(RulesApiView):
 
     capabilities = {"GET": "ai.read"}
 
-    @extend_schema(operation_id="rules_vocabulary", responses={200: serializers.DictField()})
+    @extend_schema(operation_id="rules_vocabulary", responses={200: OpenApiTypes.OBJECT})
     def get(self, request: Request, slug: str) -> Response:
         def listed(facts: Any) -> list[dict[str, Any]]:
             return [

@@ -9,6 +9,7 @@ from django.http import Http404
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from imaging.certificates.authority import CertificateError
 from imaging.nodes import NodeError
@@ -63,6 +64,21 @@ class ApiView(HospitalAPIView):
             exc = Conflict(exc.user_message)
         response: Response = super().handle_exception(exc)
         return response
+
+    def get_exception_handler(self) -> Any:
+        return problem_response
+
+
+class UnknownView(APIView):
+    """What is no address of the API: a problem like any other, and no page. Says nothing of any hospital."""
+
+    authentication_classes: list[Any] = []
+    permission_classes: list[Any] = []
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        raise exceptions.NotFound
 
     def get_exception_handler(self) -> Any:
         return problem_response

@@ -272,6 +272,7 @@ OPEN = {
     "hook-volume": "the de-identified volume of one open job, for who holds its one-time ticket (tests/ai/room/test_door.py)",
     "home": "sends to the login",
     "healthz": "for load balancers: no hospital's data",
+    "api-unknown": "no address of the API: 404 for everybody",
     "api-schema": "OpenAPI of the API: says nothing about anybody",
     "fhir-search-parameter": "the definition of a search parameter says nothing about anybody",
     "fhir-metadata": "the FHIR capability statement says nothing about anybody",
