@@ -62,6 +62,16 @@ def _fresh_cache() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _cheap_passwords() -> None:
+    """Scrypt is meant to cost a quarter of a second; test people sign in hundreds of times. One test looks at the real hasher."""
+    from django.conf import settings
+    from django.core.signals import setting_changed
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+    setting_changed.send(sender=None, setting="PASSWORD_HASHERS", value=settings.PASSWORD_HASHERS, enter=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _short_keys() -> None:
     """Keys of 2048 bits: made in a third of the time, and still what devices have. One test looks at the real size."""
     from imaging.certificates import authority
