@@ -23,7 +23,7 @@ def prepare() -> Stack:
     home = Home(BENCH / "home")
     home_remove(home)
     stack = Stack(
-        home=home, ports=Ports(port_free(), port_free(), port_free(), port_free(), port_free()), is_durable=True,
+        home=home, ports=Ports(*(port_free() for _ in range(7))), is_durable=True,
         environment={"MEDHUB_LOG_LEVEL": "WARNING", "MEDHUB_VIEWER": str(ROOT / ".medhub" / "viewer")},
     )  # fmt: skip
     allowed = stack.child_environment()["EGRESS_ALLOW"]

@@ -71,6 +71,16 @@ def person_resolve(*, patient: PatientFacts) -> Person:
     return _people_resolve({"": (patient, "")})[""]
 
 
+def person_tell(*, patient_id: int, facts: PatientFacts) -> None:
+    """The hospital's own word about somebody of whom there are no images: what it states takes the place of what was there."""
+    alphabetic, ideographic, phonetic = name_fold(facts.name)
+    named = {
+        "name": facts.name, "name_key": alphabetic, "name_ideographic_key": ideographic, "name_phonetic_key": phonetic,
+    } if facts.name else {}  # fmt: skip
+    given = {name: getattr(facts, name) for name in ("birth_date", "sex") if getattr(facts, name)}
+    Patient.objects.filter(id=patient_id).update(**named, **given)
+
+
 def _people_resolve(wanted: Mapping[str, tuple[PatientFacts, str]]) -> dict[str, Person]:
     """The index worker and orders may make the same person at once: who comes second takes the row of the first."""
     numbers = {patient.patient_id for patient, _ in wanted.values()}

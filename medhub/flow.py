@@ -19,6 +19,17 @@ FLOW: dict[str, tuple[str, ...]] = {
     "audit.sealed": ("fhirapi.audit_events.audit_events_project",),
 }
 
+# HL7 v2: type and event -> who takes the message (imaging/hl7/messages.py).
+MESSAGES: dict[str, str] = {
+    "ORM^O01": "imaging.hl7.orders.order_message_take",
+    "OMI^O23": "imaging.hl7.orders.order_message_take",
+    "ADT^A01": "fhirapi.adt.patient_message_take",
+    "ADT^A04": "fhirapi.adt.patient_message_take",
+    "ADT^A08": "fhirapi.adt.patient_message_take",
+    "ADT^A31": "fhirapi.adt.patient_message_take",
+    "ADT^A40": "imaging.hl7.merges.merge_message_take",
+}
+
 # Subscribers that take many events at once: a hundred small studies arriving are not a hundred times the same statements.
 GATHERED: dict[str, str] = {
     "fhirapi.projections.imaging_study_project": "fhirapi.projections.imaging_studies_project",

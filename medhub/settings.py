@@ -35,6 +35,7 @@ ALLOWED_HOSTS = env_list("MEDHUB_HOSTS", "localhost,127.0.0.1,[::1]")
 # --- what is wired to what -------------------------------------------------------------------------------------------
 MEDHUB_FLOW = "medhub.flow.FLOW"
 MEDHUB_FLOW_GATHERED = "medhub.flow.GATHERED"
+MEDHUB_MESSAGES = "medhub.flow.MESSAGES"
 MEDHUB_SEAL_NUDGE = "journal.tasks.audit_seal_nudge"
 MEDHUB_NUDGE = "journal.tasks.deliveries_nudge"
 MEDHUB_UPLOAD_NUDGE = "imaging.tasks.uploads_nudge"
@@ -72,6 +73,8 @@ MEDHUB_BULK_RUNNING = env_int("MEDHUB_BULK_RUNNING", 2)
 MEDHUB_BULK_SETTLE_SECONDS = env_float("MEDHUB_BULK_SETTLE_SECONDS", 2)
 MEDHUB_PUBLIC_URL = env_text("MEDHUB_PUBLIC_URL", f"http://localhost:{env_int('MEDHUB_HTTP_PORT', 8000)}").rstrip("/")
 MEDHUB_EVENTS_PORT = env_int("MEDHUB_EVENTS_PORT", 8302)
+MEDHUB_HL7_PORT = env_int("MEDHUB_HL7_PORT", 2575)  # MLLP; over TLS on the other
+MEDHUB_HL7_TLS_PORT = env_int("MEDHUB_HL7_TLS_PORT", 2576)
 MEDHUB_EVENTS_URL = env_text("MEDHUB_EVENTS_URL", f"ws://localhost:{MEDHUB_EVENTS_PORT}").rstrip("/")
 MEDHUB_RENDERED_CACHE_BYTES = env_int("MEDHUB_RENDERED_CACHE_BYTES", 64 * 1024**2)
 MEDHUB_VIEWER = Path(env_text("MEDHUB_VIEWER", str(MEDHUB_HOME / "viewer")))

@@ -41,6 +41,8 @@ class Ports:
     quantify: int = 8301
     dimse_tls: int = 2762
     events: int = 8302
+    hl7: int = 2575
+    hl7_tls: int = 2576
 
     @classmethod
     def from_environment(cls) -> "Ports":
@@ -60,7 +62,7 @@ class Ports:
 
 PORT_VARIABLES = {
     "http": "MEDHUB_HTTP_PORT", "dimse": "MEDHUB_DIMSE_PORT", "quantify": "MEDHUB_QUANTIFY_PORT", "dimse_tls": "MEDHUB_DIMSE_TLS_PORT",
-    "events": "MEDHUB_EVENTS_PORT",
+    "events": "MEDHUB_EVENTS_PORT", "hl7": "MEDHUB_HL7_PORT", "hl7_tls": "MEDHUB_HL7_TLS_PORT",
 }  # fmt: skip
 
 
@@ -139,6 +141,9 @@ class Stack:
                  "--dimse-tls", f"127.0.0.1:{self.ports.dimse_tls}"],
             ),
             Program("events", [python, "manage.py", "workitem_events", "--port", str(self.ports.events)]),
+            Program(
+                "hl7", [python, "manage.py", "hl7_listen", "--port", str(self.ports.hl7), "--tls-port", str(self.ports.hl7_tls)]
+            ),
             # niced below the index worker: reports may wait a moment, arriving images and their rows may not
             Program("jobs", ["nice", "-n", "19", *worker, "-n", "jobs@localhost", "-Q", "default", "-c", "2"]),
             # these wait for other machines: threads are enough. No platform holds more than its share of them (ai/lanes.py)

@@ -14,6 +14,7 @@ DIRECTORY = {
     "tenants_calledae": "called AE title -> hospital, read before a scope",
     "tenants_authority": "certificates that the TLS listener trusts, read before a scope; no private key",
     "tenants_devicecertificate": "client certificate -> hospital, read before a scope",
+    "tenants_hl7source": "address, certificate and names of who sends HL7 -> hospital, read before a scope",
     "tenants_hook": "id of a hook -> hospital, read before a scope",
     "account_emailaddress": "allauth: addresses of people, read at sign-in",
     "account_emailconfirmation": "allauth: confirmation keys of addresses",

@@ -152,6 +152,25 @@ class DeviceCertificate(models.Model):
         return self.fingerprint
 
 
+class Hl7Source(models.Model):
+    """Who may send HL7 v2 messages: read before it is known whose they are. Without TLS the peer's address must be one of `addresses`."""
+
+    id = models.BigIntegerField(primary_key=True, default=id_new, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    name = models.CharField(max_length=80)
+    addresses = models.JSONField(default=list, blank=True)  # addresses and networks; empty only with TLS
+    needs_tls = models.BooleanField(default=False)  # with a client certificate that the hospital has issued
+    sending_application = models.CharField(max_length=64, default="", blank=True)  # MSH-3 to MSH-6; empty: any
+    sending_facility = models.CharField(max_length=64, default="", blank=True)
+    receiving_application = models.CharField(max_length=64, default="", blank=True)
+    receiving_facility = models.CharField(max_length=64, default="", blank=True)
+    connection_id = models.BigIntegerField(null=True, blank=True)  # an AI platform whose results come so: then nothing else may
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
 class Hook(models.Model):
     """An address that a platform posts answers to: its id, which is the connection's, names the hospital."""
 

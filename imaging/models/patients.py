@@ -23,6 +23,7 @@ class Patient(TenantModel):
     birth_date = models.CharField(max_length=8, default="", blank=True)  # DA as received: may be partial
     sex = models.CharField(max_length=16, default="", blank=True)
     ehr_id = models.CharField(max_length=64, default="", db_default="", blank=True)  # of the EHR's own Patient; empty: `uuid` is it
+    told_at = models.DateTimeField(null=True)  # when the newest word of the hospital's own system (HL7 ADT) was said
     merged_into = TenantForeignKey("self", models.PROTECT, null=True)  # somebody decided that the two are one
     extra = models.TextField(default="", blank=True)  # optional attributes by tag, JSON (`imaging.query.attributes`)
     name_key = FoldedField()  # one column a component group: any of the three is found

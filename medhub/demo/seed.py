@@ -7,7 +7,9 @@ from typing import Any
 
 from ai.services import connection_create, rule_set
 from billing.entitlements import entitlement_set
+from imaging.hl7.sources import source_add, sources_list
 from imaging.nodes import node_add
+from journal.audit import Actor
 from journal.wall.scope import tenant_scope
 from medhub.stack import Ports
 from tenants import selectors, services
@@ -48,7 +50,14 @@ def hospital_seed(hospital: DemoHospital) -> Tenant:
             name="Chest CT to the lung density mask", connection=connection_create(platform="medhub-quantify"),
             algorithm="lung-density-mask", conditions=[{"fact": "modality", "is": ["CT"]}],
         )  # fmt: skip
+        if not sources_list() and hospital is MERCY:
+            source_add(actor=Actor(name="system:demo"), name="Any system on this machine", addresses=["127.0.0.1"])
     return tenant
+
+
+def hl7_facts(*, ports: Ports) -> dict[str, Any]:
+    """The `hl7` block of demo.json: where Mercy takes orders, and where it sends reports to."""
+    return {"order_host": "127.0.0.1", "order_port": ports.hl7}
 
 
 def token_of(tenant: Tenant, before: str, *, role: str) -> str:

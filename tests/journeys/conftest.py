@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ WAIT_SECONDS = 60
 
 
 def free_ports() -> Ports:
-    probes = [socket.socket() for _ in range(5)]
+    probes = [socket.socket() for _ in fields(Ports)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
     ports = Ports(*(probe.getsockname()[1] for probe in probes))

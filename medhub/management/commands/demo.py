@@ -17,7 +17,7 @@ from ai.models import Report
 from imaging.models import Study
 from medhub import database
 from medhub.demo.follow import DemoFailed, report_tell, study_follow
-from medhub.demo.seed import MERCY, OLAF, PASSWORD, facts_before, hospital_facts, hospital_seed, tokens_of
+from medhub.demo.seed import MERCY, OLAF, PASSWORD, facts_before, hl7_facts, hospital_facts, hospital_seed, tokens_of
 from medhub.embedded import EmbeddedError
 from medhub.stack import ROOT, Ports, Stack, StackError, signals_raised
 
@@ -115,7 +115,8 @@ class Demo:
             for hospital, tenant, old in zip((MERCY, OLAF), tenants, (before, before.get("other", {})), strict=True)
         ]
         facts = {
-            **blocks[0], "study_uid": study.study_uid, "report_id": str(report.uuid) if report else None, "other": blocks[1],
+            **blocks[0], "hl7": hl7_facts(ports=self.stack.ports), "study_uid": study.study_uid,
+            "report_id": str(report.uuid) if report else None, "other": blocks[1],
         }  # fmt: skip
         draft = self.facts_file.with_suffix(".new")
         draft.touch(mode=0o600)

@@ -1,0 +1,126 @@
+"""A message from its bytes to its acknowledgement: kept, then handled once, by what medhub/flow.py names for its type."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from imaging.hl7.acks import SUCCESS, Outcome
+from imaging.hl7.errors import MessageRefused
+from imaging.hl7.reading import Told
+from imaging.hl7.sources import source_of
+from imaging.models import Hl7Message
+from journal.audit import Actor, audit_record
+from journal.faults import fault
+from journal.trace import trace
+from journal.wall.arrays import rows_insert
+from journal.wall.scope import tenant_scope
+from tenants.models import Hl7Source
+
+log = logging.getLogger(__name__)
+RESULT = "ORU^R01"
+SHOWN = 200
+
+
+class Handler(Protocol):
+    """Called in the scope and transaction of the message. Raises MessageRefused; then nothing of it stays but the message itself."""
+
+    def __call__(self, *, actor: Actor, told: Told, source: Hl7Source, body: bytes) -> None: ...
+
+
+def handlers() -> Mapping[str, str]:
+    """Type and event -> dotted path of what takes it. It lives in the composition root."""
+    found: Mapping[str, str] = import_string(settings.MEDHUB_MESSAGES)
+    return found
+
+
+def message_take(*, body: bytes, address: str, fingerprint: str = "") -> tuple[Told | None, Outcome]:
+    """Outside of any scope. Raises DatabaseError when it could not be kept: then no acknowledgement may be sent."""
+    told = None
+    try:
+        told = Told(body)
+        source = source_of(told=told, address=address, fingerprint=fingerprint)
+    except MessageRefused as error:
+        log.warning("an HL7 message was not taken: %s", error)
+        return told, Outcome(code=error.code, where=error.where, words=error.words)
+    with trace(""), tenant_scope(source.tenant_id):
+        message_id = _keep(told, source, body)
+    fault("hl7.after_keep")
+    return told, message_handle(tenant_id=source.tenant_id, message_id=message_id, told=told, source=source)
+
+
+def _keep(told: Told, source: Hl7Source, body: bytes) -> int:
+    key = {"source_id": source.id, "control_id": told.control_id[:199], "sha256": hashlib.sha256(body).hexdigest()}
+    row = Hl7Message(**key, source_name=source.name, kind=told.kind[:16], body=body, received_at=timezone.now())
+    rows_insert([row], is_conflict_ignored=True)
+    found: int = Hl7Message.objects.values_list("id", flat=True).get(**key)
+    return found
+
+
+def message_handle(*, tenant_id: int, message_id: int, told: Told, source: Hl7Source) -> Outcome:
+    """Once: a message that was handled is answered as it was. A refusal undoes what the handler wrote, and is kept."""
+    actor = Actor(name=f"hl7:{source.id}")
+    try:
+        with trace(""), tenant_scope(tenant_id):
+            row = Hl7Message.objects.select_for_update(of=("self",)).get(id=message_id)
+            if row.state == Hl7Message.State.DONE:
+                return Outcome()
+            _handler(told, source)(actor=actor, told=told, source=source, body=bytes(row.body))
+            _settle(row.id, Outcome(), state=Hl7Message.State.DONE)
+            audit_record(
+                actor=actor, action="hl7.message", object_type="Hl7Message", object_id=str(row.id), detail={"kind": row.kind}
+            )
+            fault("hl7.before_commit")
+            return Outcome()
+    except MessageRefused as error:
+        outcome = Outcome(code=error.code, where=error.where, words=error.words)
+    except DatabaseError:
+        raise
+    except Exception as error:
+        log.exception("HL7 message %s failed", message_id)
+        outcome = Outcome(code="AE", where="MSH", words=f"it could not be handled here ({type(error).__name__})")
+    with tenant_scope(tenant_id):
+        _settle(message_id, outcome, state=Hl7Message.State.FAILED)
+    return outcome
+
+
+def _handler(told: Told, source: Hl7Source) -> Handler:
+    path = handlers().get(told.kind)
+    if path is None or (source.connection_id is not None) != (told.kind == RESULT):
+        raise MessageRefused("MSH-9", "messages of this type are not taken here from this sender", code="AR")
+    handler: Handler = import_string(path)
+    return handler
+
+
+def _settle(message_id: int, outcome: Outcome, *, state: str) -> None:
+    row = Hl7Message.objects.get(id=message_id)
+    facts: dict[str, Any] = {"state": state, "code": outcome.code, "place": outcome.where[:16], "reason": outcome.words[:200]}
+    Hl7Message.objects.filter(id=message_id).update(**facts, attempts=row.attempts + 1, done_at=timezone.now())
+
+
+def message_again(*, tenant_id: int, message_id: int) -> Outcome | None:
+    """Handle one that failed once more, outside of any scope. None where there is none such, or its source is gone."""
+    with tenant_scope(tenant_id):
+        row = Hl7Message.objects.filter(id=message_id, state=Hl7Message.State.FAILED).first()
+    source = Hl7Source.objects.filter(id=row.source_id, tenant_id=tenant_id).first() if row else None
+    if row is None or source is None:
+        return None
+    return message_handle(tenant_id=tenant_id, message_id=row.id, told=Told(bytes(row.body)), source=source)
+
+
+def messages_list(*, before: int = 0, limit: int = SHOWN, only_failed: bool = False) -> list[Hl7Message]:
+    """Newest first, without their bytes."""
+    rows = Hl7Message.objects.defer("body")
+    if only_failed:
+        rows = rows.filter(state=Hl7Message.State.FAILED)
+    if before:
+        rows = rows.filter(id__lt=before)
+    return list(rows.order_by("-id")[:limit])
+
+
+__all__ = ["SUCCESS", "message_again", "message_handle", "message_take", "messages_list"]
