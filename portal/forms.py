@@ -207,6 +207,24 @@ class RevokeForm(PlainForm):
     reason = forms.ChoiceField(label=_("Why"), choices=[(name, REASON_WORDS[name]) for name in REASONS])
 
 
+class Hl7SourceForm(PlainForm):
+    """A system that may send HL7 v2 messages."""
+
+    name = forms.CharField(label=_("Name"), max_length=80, help_text=_("Like RIS, or the patient index."))
+    addresses = forms.CharField(
+        label=_("Addresses"), required=False, widget=forms.Textarea(attrs={"rows": 2}), max_length=4000,
+        help_text=_("One on each line, networks like 10.1.2.0/24 too."),
+    )  # fmt: skip
+    needs_tls = forms.BooleanField(label=_("Only over TLS, with a certificate of this hospital"), required=False)
+    sending_application = forms.CharField(label=_("Sending application (MSH-3)"), max_length=64, required=False)
+    sending_facility = forms.CharField(label=_("Sending facility (MSH-4)"), max_length=64, required=False)
+    receiving_application = forms.CharField(label=_("Receiving application (MSH-5)"), max_length=64, required=False)
+    receiving_facility = forms.CharField(label=_("Receiving facility (MSH-6)"), max_length=64, required=False)
+
+    def clean_addresses(self) -> list[str]:
+        return str(self.cleaned_data["addresses"]).split()
+
+
 class MergeForm(PlainForm):
     """Two numbers of one person."""
 

@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 from tenants.permissions import is_allowed
 
 BESIDE_NODES = {
-    "query-tags", "query-tag-create", "certificates", "certificate-sign", "certificate-make", "certificate-revoke",
+    "query-tags", "query-tag-create", "certificates", "certificate-sign", "certificate-make", "certificate-revoke", "hl7",
+    "hl7-source-create",
 }  # fmt: skip
 AI_PAGES = {
     "platforms", "platform", "platform-connect", "platform-terms", "algorithms", "algorithm", "algorithm-recall", "recall-lift", "usage",

@@ -1,7 +1,8 @@
-"""Addresses of work items and merges under /t/<slug>/api/v1/."""
+"""Addresses of work items, merges and HL7 under /t/<slug>/api/v1/."""
 
 from django.urls import path, register_converter
 
+from imaging.api.hl7 import Hl7MessageAgainView, Hl7MessagesView, Hl7SourcesView, Hl7SourceView
 from imaging.api.merges import MergesView, MergeUndoView, MergeView
 from imaging.api.workitems import WorkItemResolveView, WorkItemsView, WorkItemView
 
@@ -27,4 +28,8 @@ urlpatterns = [
     path("merges", MergesView.as_view(), name="api-merges"),
     path("merges/<snowflake:merge_id>", MergeView.as_view(), name="api-merge"),
     path("merges/<snowflake:merge_id>/undo", MergeUndoView.as_view(), name="api-merge-undo"),
+    path("hl7/sources", Hl7SourcesView.as_view(), name="api-hl7-sources"),
+    path("hl7/sources/<snowflake:source_id>", Hl7SourceView.as_view(), name="api-hl7-source"),
+    path("hl7/messages", Hl7MessagesView.as_view(), name="api-hl7-messages"),
+    path("hl7/messages/<snowflake:message_id>/again", Hl7MessageAgainView.as_view(), name="api-hl7-message-again"),
 ]

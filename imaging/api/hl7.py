@@ -1,0 +1,132 @@
+"""`hl7` of the API: who may send messages, what came, handling one again. Never a value of a message."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import exceptions, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from imaging.api.base import ApiView, Conflict, ProblemSerializer, StrictSerializer, page_of, page_response
+from imaging.hl7.messages import message_again, messages_list
+from imaging.hl7.sources import SourceError, source_add, source_get, source_remove, sources_list
+from imaging.models import Hl7Message
+from journal.audit import audit_record
+from journal.wall.scope import tenant_scope
+
+
+class Hl7SourceSerializer(StrictSerializer):
+    """Who may send. Empty names of MSH: any."""
+
+    id = serializers.CharField(read_only=True)
+    name = serializers.CharField(max_length=80)
+    addresses = serializers.ListField(child=serializers.CharField(max_length=64), default=list, max_length=100)
+    needs_tls = serializers.BooleanField(default=False)
+    sending_application = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-3")
+    sending_facility = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-4")
+    receiving_application = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-5")
+    receiving_facility = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-6")
+
+
+class Hl7SourceListSerializer(serializers.Serializer[Any]):
+    items = Hl7SourceSerializer(many=True)
+
+
+class Hl7MessageSerializer(serializers.Serializer[Any]):
+    """A message as it was answered. `place` and `reason`: which field, and our words."""
+
+    id = serializers.CharField()
+    kind = serializers.CharField()
+    source = serializers.CharField(source="source_name")
+    state = serializers.CharField(help_text="received, done, failed")
+    code = serializers.CharField(help_text="of the acknowledgement: AA, AE, AR")
+    place = serializers.CharField()
+    reason = serializers.CharField()
+    attempts = serializers.IntegerField()
+    received_at = serializers.DateTimeField()
+    done_at = serializers.DateTimeField(allow_null=True)
+
+
+class Hl7MessagePageSerializer(serializers.Serializer[Any]):
+    items = Hl7MessageSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class Hl7SourcesView(ApiView):
+    capabilities = {"GET": "node.manage", "POST": "node.manage"}
+
+    @extend_schema(operation_id="hl7_sources_list", responses=Hl7SourceListSerializer)
+    def get(self, request: Request, slug: str) -> Response:
+        return Response({"items": Hl7SourceSerializer(sources_list(), many=True).data})
+
+    @extend_schema(
+        operation_id="hl7_sources_create", request=Hl7SourceSerializer, responses={201: Hl7SourceSerializer, 400: ProblemSerializer}
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        body = Hl7SourceSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        try:
+            row = source_add(actor=self.actor, **body.validated_data)
+        except SourceError as error:
+            raise exceptions.ValidationError({error.field: [str(error)]}) from error
+        return Response(Hl7SourceSerializer(row).data, status=201)
+
+
+class Hl7SourceView(ApiView):
+    capabilities = {"GET": "node.manage", "DELETE": "node.manage"}
+
+    @extend_schema(operation_id="hl7_sources_read", responses={200: Hl7SourceSerializer, 404: ProblemSerializer})
+    def get(self, request: Request, slug: str, source_id: int) -> Response:
+        row = source_get(source_id=source_id)
+        if row is None:
+            raise exceptions.NotFound
+        return Response(Hl7SourceSerializer(row).data)
+
+    @extend_schema(operation_id="hl7_sources_delete", responses={204: None, 404: ProblemSerializer})
+    def delete(self, request: Request, slug: str, source_id: int) -> Response:
+        """It may not send any more; what it sent stays."""
+        row = source_get(source_id=source_id)
+        if row is None:
+            raise exceptions.NotFound
+        source_remove(actor=self.actor, row=row)
+        return Response(status=204)
+
+
+class Hl7MessagesView(ApiView):
+    """Newest first; `state=failed` for those that wait."""
+
+    capabilities = {"GET": "node.manage"}
+
+    @extend_schema(
+        operation_id="hl7_messages_list", responses=Hl7MessagePageSerializer,
+        parameters=[OpenApiParameter("state", str, enum=["failed"]), OpenApiParameter("cursor", str), OpenApiParameter("limit", int)],
+    )  # fmt: skip
+    def get(self, request: Request, slug: str) -> Response:
+        state = request.query_params.get("state", "")
+        if state not in ("", "failed"):
+            raise exceptions.ValidationError({"state": ["failed"]})
+        cursor, limit = page_of(request)
+        found = messages_list(before=min(cursor, 2**63 - 1), limit=limit + 1, only_failed=bool(state))
+        following = found[limit - 1].id if len(found) > limit else 0
+        return page_response(request, Hl7MessageSerializer(found[:limit], many=True).data, following, state=state)
+
+
+class Hl7MessageAgainView(ApiView):
+    """Handle a failed one again; 409 where there is nothing to do."""
+
+    capabilities = {"POST": "node.manage"}
+    is_scoped = False
+
+    @extend_schema(
+        operation_id="hl7_messages_again", request=None,
+        responses={200: Hl7MessageSerializer, 404: ProblemSerializer, 409: ProblemSerializer},
+    )  # fmt: skip
+    def post(self, request: Request, slug: str, message_id: int) -> Response:
+        with tenant_scope(self.tenant_id):
+            if not Hl7Message.objects.filter(id=message_id).exists():
+                raise exceptions.NotFound
+            audit_record(actor=self.actor, action="hl7.message.again", object_type="Hl7Message", object_id=str(message_id))
+        if message_again(tenant_id=self.tenant_id, message_id=message_id) is None:
+            raise Conflict("it was taken already, or its sender was removed")
+        with tenant_scope(self.tenant_id):
+            return Response(Hl7MessageSerializer(Hl7Message.objects.get(id=message_id)).data)

@@ -1,0 +1,83 @@
+"""HL7 v2: who may send, what came and what became of it, handling a message again."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from imaging.hl7.messages import message_again, messages_list
+from imaging.hl7.sources import SourceError, source_add, source_get, source_remove, sources_list
+from imaging.models import Hl7Message
+from journal.audit import audit_record
+from journal.wall.scope import tenant_scope
+from portal.forms import Hl7SourceForm
+from portal.words import StateWords
+from tenants.doors import HospitalRequest, hospital_page
+
+SHOWN = 50
+STATES = {"received": "busy", "done": "good", "failed": "bad"}
+
+
+def _state(row: Hl7Message) -> StateWords:
+    words = {"received": _("on its way"), "done": _("taken"), "failed": _("not taken")}
+    reason = f"{row.place}: {row.reason}" if row.reason else ""
+    return StateWords(STATES[row.state], words[row.state], reason)
+
+
+def _page(request: HospitalRequest, form: Hl7SourceForm) -> HttpResponse:
+    context: dict[str, Any] = {
+        "sources": sources_list(), "form": form, "messages_in": [(row, _state(row)) for row in messages_list(limit=SHOWN)], "shown": SHOWN,
+    }  # fmt: skip
+    return render(request, "portal/hl7.html", context)
+
+
+@hospital_page("node.manage")
+def hl7_page(request: HospitalRequest) -> HttpResponse:
+    return _page(request, Hl7SourceForm())
+
+
+@require_POST
+@hospital_page("node.manage")
+def source_create(request: HospitalRequest) -> HttpResponse:
+    form = Hl7SourceForm(request.POST)
+    if form.is_valid():
+        try:
+            source_add(actor=request.actor, **form.cleaned_data)
+        except SourceError as error:
+            form.add_error(error.field, str(error))
+        else:
+            messages.success(request, _("It may send now."))
+            return redirect("hl7", slug=request.tenant.slug)
+    return _page(request, form)
+
+
+@require_POST
+@hospital_page("node.manage")
+def source_delete(request: HospitalRequest, source_id: int) -> HttpResponse:
+    row = source_get(source_id=min(source_id, 2**63 - 1))
+    if row is None:
+        raise Http404
+    source_remove(actor=request.actor, row=row)
+    messages.success(request, _("It may not send any more. What it sent stays."))
+    return redirect("hl7", slug=request.tenant.slug)
+
+
+@require_POST
+@hospital_page("node.manage", is_scoped=False)
+def message_handle_again(request: HospitalRequest, message_id: int) -> HttpResponse:
+    message_id = min(message_id, 2**63 - 1)
+    with tenant_scope(request.tenant.id):
+        if not Hl7Message.objects.filter(id=message_id).exists():
+            raise Http404
+        audit_record(actor=request.actor, action="hl7.message.again", object_type="Hl7Message", object_id=str(message_id))
+    outcome = message_again(tenant_id=request.tenant.id, message_id=message_id)
+    if outcome is None:
+        messages.error(request, _("Nothing was changed: it was taken already, or its sender was removed."))
+    elif outcome.code == "AA":
+        messages.success(request, _("Taken."))
+    else:
+        messages.error(request, _("Still not taken: %(reason)s.") % {"reason": f"{outcome.where}, {outcome.words}"})
+    return redirect("hl7", slug=request.tenant.slug)
