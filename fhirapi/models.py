@@ -72,3 +72,67 @@ class BulkFile(TenantModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant_id", "export", "name"], name="bulk_file_once")]
+
+
+class Subscriber(TenantModel):
+    """What the hub keeps of a Subscription: whom to tell, about what, and how far it was told.
+
+    `due_at` is the lease while a notification is on its way, else when the next is due; `claim` says whose lease it is.
+    Events up to `last_number` are numbered, those up to `sent_number` were taken.
+    """
+
+    class State(models.TextChoices):
+        REQUESTED = "requested"
+        ACTIVE = "active"
+        ERROR = "error"
+        OFF = "off"
+
+    class Content(models.TextChoices):
+        EMPTY = "empty"
+        ID_ONLY = "id-only"
+        FULL = "full-resource"
+
+    fhir_id = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.REQUESTED)
+    topic = models.CharField(max_length=40, default="", blank=True)  # none: R4 criteria
+    rtype = models.CharField(max_length=40)
+    filters = models.JSONField(default=list)  # searches without their type; all must be met
+    endpoint = models.TextField()
+    headers = models.TextField(default="", blank=True)  # sealed JSON: they hold the receiver's secret
+    content = models.CharField(max_length=14, choices=Content.choices)
+    heartbeat_seconds = models.IntegerField(default=0)  # none
+    timeout_seconds = models.IntegerField(default=10)
+    max_count = models.IntegerField(default=1)
+    until = models.DateTimeField(null=True)
+    creator = models.CharField(max_length=80)
+    role = models.CharField(max_length=20)
+    last_number = models.BigIntegerField(default=0)
+    sent_number = models.BigIntegerField(default=0)
+    attempts = models.SmallIntegerField(default=0)  # since the last answer of 2xx
+    words = models.CharField(max_length=300, default="", blank=True)
+    success_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    beat_at = models.DateTimeField(null=True)  # when it was last told anything
+    claim = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "fhir_id"], name="subscriber_once")]
+        indexes = [models.Index(fields=["due_at"], name="subscriber_due", condition=models.Q(due_at__isnull=False))]
+
+
+class SubscriptionEvent(TenantModel):
+    """A version that a subscriber is told about. It has no number, and is due, until a worker has seen it committed."""
+
+    subscriber = TenantForeignKey(Subscriber, models.CASCADE)
+    number = models.BigIntegerField(null=True)
+    rtype = models.CharField(max_length=40)
+    fhir_id = models.CharField(max_length=64)
+    version = models.IntegerField()
+    at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "subscriber", "number"], name="subscription_event_number_once")]
+        indexes = [models.Index(fields=["due_at"], name="subscription_event_due", condition=models.Q(due_at__isnull=False))]

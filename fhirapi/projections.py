@@ -40,6 +40,7 @@ from fhirapi.sources import (
     studies_read,
 )
 from fhirapi.store import REST, Stored, lock_take, resources_put, rows_read
+from fhirapi.subscriptions.matching import events_note
 from fhirapi.uscore import profiles_claim
 from journal.faults import fault
 from journal.outbox import PermanentError
@@ -126,7 +127,7 @@ def jobs_put(*, job_ids: Sequence[int]) -> list[Stored]:
     """Write the Tasks of these jobs; a constant number of statements."""
     patients = job_patients_read(job_ids=job_ids)
     lock_take(names=lock_names(patient_ids=patients.values(), job_ids=patients))
-    return resources_put(resources=tasks_resources(job_ids=list(patients), hospital=hospital_read()))
+    return noted_put(resources=tasks_resources(job_ids=list(patients), hospital=hospital_read()))
 
 
 def reports_put(*, report_ids: Sequence[int]) -> list[Stored]:
@@ -157,7 +158,14 @@ def put(*, resources: list[Json], hospital: HospitalRow) -> list[Stored]:
         rows = rows_read(keys=people, is_content_wanted=True)
         told = {f"Patient/{fhir_id}": orjson.loads(row.content) for (_, fhir_id), row in rows.items() if row.writer == REST}
         resources = profiles_claim(resources=resources, patients=told)
-    return resources_put(resources=resources)
+    return noted_put(resources=resources)
+
+
+def noted_put(*, resources: list[Json]) -> list[Stored]:
+    """Into the store, with the events of those who subscribed: the same transaction."""
+    stored = resources_put(resources=resources)
+    events_note(versions=stored)
+    return stored
 
 
 def lock_names(*, patient_ids: Iterable[int] = (), job_ids: Iterable[int] = (), reports: Sequence[ReportIds] = ()) -> list[str]:

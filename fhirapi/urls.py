@@ -11,6 +11,7 @@ from fhirapi.views.operations import MatchView, MetaChangeView, MetaView, Valida
 from fhirapi.views.parameter import SearchParameterView
 from fhirapi.views.read import UnknownView, VersionView
 from fhirapi.views.search import CompartmentView, SearchFormView, SystemFormView
+from fhirapi.views.subscriptions import EventsView, StatusesView, StatusView
 from fhirapi.views.write import ResourceView, TypeView
 
 urlpatterns = [
@@ -28,6 +29,9 @@ urlpatterns = [
     path("bulk/<uuid:export>/<str:name>.ndjson", BulkFileView.as_view(), name="fhir-bulk-file"),
     path("Patient/$match", MatchView.as_view(), name="fhir-match"),
     path("Patient/<str:patient>/$everything", EverythingView.as_view(), name="fhir-everything"),
+    path("Subscription/$status", StatusesView.as_view(), name="fhir-subscriptions-status"),
+    path("Subscription/<str:subscription>/$status", StatusView.as_view(), name="fhir-subscription-status"),
+    path("Subscription/<str:subscription>/$events", EventsView.as_view(), name="fhir-subscription-events"),
     path("<str:rtype>/$meta", MetaView.as_view(), name="fhir-meta-type"),
     path(
         "<str:rtype>/$validate",

@@ -178,6 +178,9 @@ MACHINES = {
     "fhir-meta-delete": ("POST", ("rtype", "fhir_id"), "fhir.write"),
     "fhir-validate-type": ("POST", ("rtype",), "fhir.read"),
     "fhir-validate": ("GET", ("rtype", "fhir_id"), "fhir.read"),
+    "fhir-subscriptions-status": ("GET", (), "fhir.read"),
+    "fhir-subscription-status": ("GET", ("subscription",), "fhir.read"),
+    "fhir-subscription-events": ("GET", ("subscription",), "fhir.read"),
     "fhir-match": ("POST", (), "fhir.read"),
     "fhir-everything": ("GET", ("patient",), "fhir.read"),
     "fhir-compartment": ("GET", ("patient", "rtype"), "fhir.read"),
@@ -340,7 +343,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "report": report.uuid, "report_delivery": sent.id,
         "job_uuid": job.uuid, "platform": "medhub-quantify", "algorithm": "lung-density-mask", "recall": stop.uuid,
         "rule": RULE, "rules_version": 1, "rules_other": 1, "filter_id": filter_of(found.tenant_id), "group": "g1",
-        "export": found.uuid, "name": "Patient-1",
+        "export": found.uuid, "name": "Patient-1", "subscription": "s1",
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})
 
