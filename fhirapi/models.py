@@ -136,3 +136,74 @@ class SubscriptionEvent(TenantModel):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant_id", "subscriber", "number"], name="subscription_event_number_once")]
         indexes = [models.Index(fields=["due_at"], name="subscription_event_due", condition=models.Q(due_at__isnull=False))]
+
+
+class EhrServer(TenantModel):
+    """A FHIR server of the hospital's own that gets each issued report, and how we sign in there."""
+
+    class Auth(models.TextChoices):
+        NONE = "none"
+        BASIC = "basic"
+        BEARER = "bearer"
+        SMART = "smart"
+
+    uuid = models.UUIDField(default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=80)
+    base_url = models.TextField()
+    auth = models.CharField(max_length=8, choices=Auth.choices, default=Auth.NONE)
+    user = models.CharField(max_length=200, default="", blank=True)
+    secret = models.TextField(default="", blank=True)  # sealed: password or token
+    client_id = models.CharField(max_length=200, default="", blank=True)
+    token_url = models.TextField(default="", blank=True)  # else as its .well-known says
+    scope = models.CharField(max_length=400, default="", blank=True)
+    algorithm = models.CharField(max_length=5, default="RS384")
+    private_key = models.TextField(default="", blank=True)  # sealed PEM, made here
+    public_jwk = models.JSONField(default=dict, blank=True)
+    has_studies = models.BooleanField(default=True)  # takes ImagingStudies from outside
+    is_enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "uuid"], name="ehr_server_uuid_once")]
+
+
+class EhrPush(TenantModel):
+    """One version of a DiagnosticReport on its way to one server. `due_at` is the lease while it is sent, else when it is due."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        SENDING = "sending"
+        DELIVERED = "delivered"
+        FAILED = "failed"  # and will be tried again
+        DEAD = "dead"  # until somebody asks for it again
+        SUPERSEDED = "superseded"
+
+    server = TenantForeignKey(EhrServer, models.CASCADE)
+    report = models.CharField(max_length=64)  # the DiagnosticReport's id
+    version = models.IntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    attempts = models.SmallIntegerField(default=0)
+    words = models.CharField(max_length=300, default="", blank=True)
+    trace_id = models.CharField(max_length=32, default="", blank=True)
+    claim = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "server", "report", "version"], name="ehr_push_once")]
+        indexes = [models.Index(fields=["due_at"], name="ehr_push_due", condition=models.Q(due_at__isnull=False))]
+
+
+class EhrAttempt(TenantModel):
+    """What came of one try: the HTTP status and the codes of the OperationOutcome, never its words."""
+
+    push = TenantForeignKey(EhrPush, models.CASCADE)
+    is_good = models.BooleanField()
+    status = models.IntegerField(default=0)  # 0: no answer
+    words = models.CharField(max_length=300)
+    milliseconds = models.IntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant_id", "push", "id"], name="ehr_attempt_push")]

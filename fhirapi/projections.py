@@ -9,6 +9,7 @@ import orjson
 
 from fhirapi.differences import differences_note
 from fhirapi.orders import orders_named
+from fhirapi.push.pushes import pushes_make
 from fhirapi.registry import TYPES
 from fhirapi.resources import (
     device,
@@ -79,8 +80,10 @@ def jobs_project(*, events: Sequence[Event]) -> None:
 
 def diagnostic_report_project(*, event: Event) -> None:
     """report.issued: the report with everything it leans on, in one put."""
-    if not reports_put(report_ids=[event.ids["report_id"]]):
+    stored = reports_put(report_ids=[event.ids["report_id"]])
+    if not stored:
         raise PermanentError("the report is not there")
+    pushes_make(stored=stored)
     fault("projection.report")
 
 
@@ -98,7 +101,7 @@ def patient_merge_project(*, event: Event) -> None:
     hospital = hospital_read()
     resources = people_resources(people=people, hospital=hospital, merged={gone_id: into_id})
     resources += reports_resources(about=about, hospital=hospital)
-    put(resources=once(resources), hospital=hospital)
+    pushes_make(stored=put(resources=once(resources), hospital=hospital))
 
 
 def imaging_studies_put(*, study_ids: Sequence[int]) -> list[Stored]:

@@ -1,6 +1,7 @@
 """Celery's way into fhirapi: take exports in bulk, subscribers and pushes a step further, find the due ones, forget what is over."""
 
 from fhirapi.bulk.run import export_step
+from fhirapi.push.run import push_step
 from fhirapi.subscriptions.matching import subscribers_nudge
 from fhirapi.subscriptions.rows import event_subscribers, events_purge
 from fhirapi.subscriptions.run import subscriber_step
@@ -53,3 +54,16 @@ def subscription_events_purge_sweep() -> None:
 @tenant_task(queue="notify")
 def subscription_purge_task() -> None:
     events_purge()
+
+
+@tenant_task(queue="notify", is_scoped=False)
+def ehr_push_run_task(*, tenant_id: int, push_id: int) -> None:
+    wait = push_step(tenant_id=tenant_id, push_id=push_id)
+    if wait is not None:
+        task_send(ehr_push_run_task, countdown=wait, tenant_id=tenant_id, push_id=push_id)
+
+
+@sweep_task(queue="notify")
+def ehr_pushes_sweep() -> None:
+    for tenant_id, push_id in rows_due("fhirapi_ehrpush", grace_seconds=GRACE_SECONDS):
+        task_send(ehr_push_run_task, expires=SWEEP_EXPIRES, tenant_id=tenant_id, push_id=push_id)

@@ -6,6 +6,7 @@ from fhirapi.views.bulk import BulkFileView, BulkStatusView, ExportView, GroupEx
 from fhirapi.views.bundle import SystemView
 from fhirapi.views.everything import EverythingView
 from fhirapi.views.history import HistoryView
+from fhirapi.views.keys import jwks
 from fhirapi.views.metadata import MetadataView, OpenApiView
 from fhirapi.views.operations import MatchView, MetaChangeView, MetaView, ValidateView
 from fhirapi.views.parameter import SearchParameterView
@@ -27,6 +28,7 @@ urlpatterns = [
     path("Group/<str:group>/$export", GroupExportView.as_view(http_method_names=["get", "post"]), name="fhir-export-group"),
     path("bulk/<uuid:export>", BulkStatusView.as_view(), name="fhir-bulk"),
     path("bulk/<uuid:export>/<str:name>.ndjson", BulkFileView.as_view(), name="fhir-bulk-file"),
+    path("ehr/<uuid:server>/jwks.json", jwks, name="fhir-ehr-jwks"),
     path("Patient/$match", MatchView.as_view(), name="fhir-match"),
     path("Patient/<str:patient>/$everything", EverythingView.as_view(), name="fhir-everything"),
     path("Subscription/$status", StatusesView.as_view(), name="fhir-subscriptions-status"),

@@ -66,6 +66,7 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "query_tags": {"task": "imaging.tasks.query_tags_sweep", "schedule": every},
         "bulk_exports": {"task": "fhirapi.tasks.bulk_exports_sweep", "schedule": every},
         "subscriptions": {"task": "fhirapi.tasks.subscriptions_sweep", "schedule": every},
+        "ehr_pushes": {"task": "fhirapi.tasks.ehr_pushes_sweep", "schedule": every},
         "subscription_events": {"task": "fhirapi.tasks.subscription_events_purge_sweep", "schedule": timedelta(hours=6)},
         "purge": {"task": "imaging.tasks.purge_sweep", "schedule": timedelta(minutes=10)},
         "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(minutes=10)},

@@ -58,9 +58,10 @@ def batches() -> list[list[str]]:
     This house keeps files; the points of uploads to S3 are killed at in tests/imaging/test_objects_s3.py, those of a query
     attribute's job, which no study passes, in tests/imaging/test_query_tags_job.py; those of a job that leaves the house in
     tests/ai/test_dispatch_faults.py; those of a node that is asked for commitment in tests/ai/delivery/test_commitment_faults.py;
-    those of an export in bulk in tests/fhirapi/bulk/test_run.py; those of a subscriber in tests/fhirapi/subscriptions.
+    those of an export in bulk in tests/fhirapi/bulk/test_run.py; those of a subscriber in tests/fhirapi/subscriptions,
+    of a push to an EHR in tests/fhirapi/push.
     """
-    elsewhere = ("upload.", "reindex.", "outgoing.", "results.after", "commitment.", "bulk.", "notify.")
+    elsewhere = ("upload.", "reindex.", "outgoing.", "results.after", "commitment.", "bulk.", "notify.", "push.")
     found = [point for point in points() if not point.startswith(elsewhere)]
     return [found[start : start + 4] for start in range(0, len(found), 4)]
 

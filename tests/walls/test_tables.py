@@ -5,7 +5,7 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from django.utils import timezone
 
 from ai.models import Connection, Job, Report, ReportDelivery, Result
-from fhirapi.models import BulkExport, Subscriber, SubscriptionEvent
+from fhirapi.models import BulkExport, EhrPush, EhrServer, Subscriber, SubscriptionEvent
 from imaging.models import (
     Certificate,
     CommitmentRequest,
@@ -38,7 +38,7 @@ WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
 SWEPT = {
     "imaging_study", "imaging_transfer", "imaging_certificate", "imaging_commitmentrequest", "imaging_upload", "imaging_scrub",
     "imaging_workitem", "imaging_querytag", "fhirapi_bulkexport", "fhirapi_subscriber",
-    "fhirapi_subscriptionevent", "ai_job", "ai_reportdelivery", "journal_delivery",
+    "fhirapi_subscriptionevent", "fhirapi_ehrpush", "ai_job", "ai_reportdelivery", "journal_delivery",
 }  # fmt: skip
 
 
@@ -226,6 +226,8 @@ def test_each_sweep_sees_two_hospitals_and_nothing_else(two) -> None:
                 fhir_id="s", rtype="Patient", endpoint="-", content="empty", creator="-", role="-", created_at=now, due_at=now
             )
             SubscriptionEvent.objects.create(subscriber=told, rtype="Patient", fhir_id="p", version=1, at=now, due_at=now)
+            ehr = EhrServer.objects.create(name="x", base_url="-", created_at=now)
+            EhrPush.objects.create(server=ehr, report="r", version=1, created_at=now, due_at=now)
             BulkExport.objects.create(level="system", request="-", base="-", at=now, rtypes=[], created_at=now, due_at=now)
     ids = {hospital.tenant.id for hospital in two}
     for table in sorted(SWEPT):

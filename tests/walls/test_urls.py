@@ -271,6 +271,7 @@ OPEN = {
     "api-schema": "OpenAPI of the API: says nothing about anybody",
     "fhir-search-parameter": "the definition of a search parameter says nothing about anybody",
     "fhir-metadata": "the FHIR capability statement says nothing about anybody",
+    "fhir-ehr-jwks": "public keys, which the hospital's EHR reads (tests/fhirapi/push)",
     "fhir-openapi": "the same in OpenAPI's words",
 }
 
