@@ -29,6 +29,7 @@ urlpatterns = [
     path("t/<slug:slug>/api/v1/", include("imaging.api.workitem_urls")),
     path("t/<slug:slug>/api/v1/", include("ai.api.delivery_urls")),
     path("t/<slug:slug>/api/v1/", include("ai.api.urls")),
+    path("t/<slug:slug>/api/v1/", include("fhirapi.api.urls")),
     path("hooks/ai/<uuid:connection>", AiHookView.as_view(), name="hook-ai"),
     path("hooks/volumes/<uuid:connection>/<uuid:job>/<str:ticket>.nii.gz", VolumeView.as_view(), name="hook-volume"),
     path("", include("portal.urls")),

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -169,6 +170,13 @@ def pushes_page(*, before: int = 0, size: int = 50, states: Sequence[str] = (), 
     rows = rows.filter(id__lt=before) if before else rows
     rows = rows.filter(server_id=server_id) if server_id else rows
     return list((rows.filter(state__in=list(states)) if states else rows)[:size])
+
+
+def pushes_stuck() -> list[EhrPush]:
+    """Those that a person must look at: dead, and no newer version of the report went that way. Newest first, at most 200."""
+    newer = EhrPush.objects.filter(server_id=OuterRef("server_id"), report=OuterRef("report"), version__gt=OuterRef("version"))
+    dead = EhrPush.objects.select_related("server").filter(state=State.DEAD)
+    return list(dead.exclude(Exists(newer)).order_by("-id")[:200])
 
 
 def push_attempts(*, row: EhrPush) -> list[EhrAttempt]:

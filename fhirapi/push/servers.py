@@ -18,6 +18,7 @@ from fhirapi.models import EhrServer
 from fhirapi.outcomes import FhirError
 from fhirapi.push.signin import signed_in
 from fhirapi.subscriptions.asking import endpoint_check
+from fhirapi.subscriptions.known import fhir_base
 from journal.audit import Actor, audit_record
 from journal.wall.scope import tenant_id_current, tenant_scope
 from tenants.crypto import SecretLostError, secret_seal
@@ -149,6 +150,13 @@ def ehr_server_delete(*, actor: Actor, row: EhrServer) -> None:
     """With its deliveries. What is on its way may still arrive."""
     audit_record(actor=actor, action="ehr.delete", object_type="EhrServer", object_id=str(row.uuid))
     row.delete()
+
+
+def jwks_url(row: EhrServer) -> str:
+    """Where the EHR reads our public key; "" for a server that is signed in to without one. In a scope."""
+    if row.auth != Auth.SMART:
+        return ""
+    return f"{fhir_base(tenant_id=row.tenant_id)}/ehr/{row.uuid}/jwks.json"
 
 
 def server_jwks(row: EhrServer) -> bytes:

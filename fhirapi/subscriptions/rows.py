@@ -232,6 +232,18 @@ def subscriber_resume(*, actor: Actor, row: Subscriber) -> bool:
     return True
 
 
+def subscriber_test(*, actor: Actor, row: Subscriber) -> bool:
+    """A heartbeat, now. False where none can be sent: not active, no topic, or somebody is on it."""
+    fresh = events_number(subscriber_id=row.id)
+    if fresh is None or fresh.state != State.ACTIVE or not fresh.topic or fresh.claim:
+        return False
+    fresh.due_at = timezone.now()
+    fresh.save(update_fields=["due_at"])
+    audit_record(actor=actor, action="subscription.test", object_type="Subscription", object_id=row.fhir_id)
+    subscribers_nudge(subscriber_ids=[row.id])
+    return True
+
+
 def _mine(row: Subscriber) -> "QuerySet[Subscriber]":
     found: QuerySet[Subscriber] = Subscriber.objects.filter(id=row.id, claim=row.claim, state=row.state)
     return found
