@@ -29,8 +29,8 @@ RECEIVER = Path(__file__).with_name("receiver.py")
 class Receiver:
     """One running process, shared; each test listens under a name of its own."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, str(RECEIVER)], stdout=subprocess.PIPE, preexec_fn=_die_with_parent)
+    def __init__(self, port: int = 0) -> None:
+        self._process = subprocess.Popen([sys.executable, str(RECEIVER), str(port)], stdout=subprocess.PIPE, preexec_fn=_die_with_parent)
         assert self._process.stdout is not None
         self.netloc = f"127.0.0.1:{int(self._process.stdout.readline())}"
         self._http = httpx.Client(base_url=f"http://{self.netloc}", timeout=5)
