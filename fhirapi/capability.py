@@ -6,6 +6,7 @@ from typing import Any
 from fhirapi.interactions import GUARDED, HUB_ONLY, PATCHES, SYSTEM, WRITING, interactions
 from fhirapi.operations.known import BULK, operations
 from fhirapi.registry import COMMON, TYPES, ResourceType
+from fhirapi.subscriptions.topics import SUBSCRIPTION_PROFILE, TOPIC_EXTENSION, TOPICS
 
 PUBLISHED = "2026-11-30"  # of this shape of the API; change it with the registry
 SECURITY = "A bearer token of the hospital in the Authorization header (RFC 6750), made by its administrator."
@@ -13,6 +14,7 @@ CHECKED = (
     "Every resource is checked against FHIR before it is stored; the client's JSON is what is stored and served. What this server "
     "made from DICOM and AI results is read-only over REST, except Patient and Organization, which a client may take over."
 )
+SUBSCRIBED = "rest-hook only. status is this server's: a client asks for requested or off. What headers hold is not shown again."
 HUB_WRITES = "Written by this server alone."
 GUARD = " For those who may read the audit trail."
 
@@ -62,6 +64,10 @@ def _resource(rtype: ResourceType, base: str) -> dict[str, Any]:
         "readHistory": "vread" in codes,
         "conditionalRead": "full-support",
     }
+    if rtype.name == "Subscription":
+        found["extension"] = [{"url": TOPIC_EXTENSION, "valueCanonical": one.canonical} for one in TOPICS.values()]
+        found["documentation"] = SUBSCRIBED
+        found["supportedProfile"] = [SUBSCRIPTION_PROFILE]
     if rtype.name in HUB_ONLY:
         found["documentation"] = HUB_WRITES + (GUARD if rtype.name in GUARDED else "")
     if set(WRITING) <= set(codes):

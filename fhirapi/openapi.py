@@ -32,6 +32,7 @@ EXPORT = [
 ]
 BULK = {"name": "export", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 FILE = {"name": "file", "in": "path", "required": True, "schema": {"type": "string"}}
+EVENTS = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in ("eventsSinceNumber", "eventsUntilNumber", "content")]
 # Operation -> (path below the type, method, parameters, whether it brings a resource or Parameters).
 NAMED: dict[str, tuple[str, str, list[Json], bool]] = {
     "export": ("/$export", "get", EXPORT, False),
@@ -40,6 +41,8 @@ NAMED: dict[str, tuple[str, str, list[Json], bool]] = {
     "meta": ("/{id}/$meta", "get", [ID], False),
     "meta-add": ("/{id}/$meta-add", "post", [ID, IF_MATCH], True),
     "meta-delete": ("/{id}/$meta-delete", "post", [ID, IF_MATCH], True),
+    "status": ("/{id}/$status", "get", [ID], False),
+    "events": ("/{id}/$events", "get", [ID, *EVENTS], False),
     "validate": ("/$validate", "post", [], True),
 }
 

@@ -11,6 +11,7 @@ from fhirapi.differences import differences_note
 from fhirapi.links import patient_link_write
 from fhirapi.orders import orders_named
 from fhirapi.ordersources import orders_read
+from fhirapi.push.pushes import pushes_make
 from fhirapi.registry import TYPES
 from fhirapi.resources import (
     device,
@@ -44,6 +45,7 @@ from fhirapi.sources import (
     studies_read,
 )
 from fhirapi.store import REST, Stored, lock_take, resources_put, rows_read
+from fhirapi.subscriptions.matching import events_note
 from fhirapi.uscore import profiles_claim
 from journal.faults import fault
 from journal.outbox import PermanentError
@@ -82,8 +84,10 @@ def jobs_project(*, events: Sequence[Event]) -> None:
 
 def diagnostic_report_project(*, event: Event) -> None:
     """report.issued: the report with everything it leans on, in one put."""
-    if not reports_put(report_ids=[event.ids["report_id"]]):
+    stored = reports_put(report_ids=[event.ids["report_id"]])
+    if not stored:
         raise PermanentError("the report is not there")
+    pushes_make(stored=stored)
     fault("projection.report")
 
 
@@ -124,7 +128,7 @@ def patient_merge_project(*, event: Event) -> None:
     merged = {gone_id: into_id} if people[gone_id].merged_into_id else {}
     resources = people_resources(people=people, hospital=hospital, merged=merged)
     resources += reports_resources(about=about, hospital=hospital)
-    put(resources=once(resources), hospital=hospital)
+    pushes_make(stored=put(resources=once(resources), hospital=hospital))
     patient_link_write(fhir_id=people[gone_id].fhir_id, replaced_by=people[into_id].fhir_id if merged else "")
 
 
@@ -173,7 +177,7 @@ def jobs_put(*, job_ids: Sequence[int]) -> list[Stored]:
     """Write the Tasks of these jobs; a constant number of statements."""
     patients = job_patients_read(job_ids=job_ids)
     lock_take(names=lock_names(patient_ids=patients.values(), job_ids=patients))
-    return resources_put(resources=tasks_resources(job_ids=list(patients), hospital=hospital_read()))
+    return noted_put(resources=tasks_resources(job_ids=list(patients), hospital=hospital_read()))
 
 
 def reports_put(*, report_ids: Sequence[int]) -> list[Stored]:
@@ -204,7 +208,14 @@ def put(*, resources: list[Json], hospital: HospitalRow) -> list[Stored]:
         rows = rows_read(keys=people, is_content_wanted=True)
         told = {f"Patient/{fhir_id}": orjson.loads(row.content) for (_, fhir_id), row in rows.items() if row.writer == REST}
         resources = profiles_claim(resources=resources, patients=told)
-    return resources_put(resources=resources)
+    return noted_put(resources=resources)
+
+
+def noted_put(*, resources: list[Json]) -> list[Stored]:
+    """Into the store, with the events of those who subscribed: the same transaction."""
+    stored = resources_put(resources=resources)
+    events_note(versions=stored)
+    return stored
 
 
 def lock_names(*, patient_ids: Iterable[int] = (), job_ids: Iterable[int] = (), reports: Sequence[ReportIds] = ()) -> list[str]:

@@ -6,11 +6,13 @@ from fhirapi.views.bulk import BulkFileView, BulkStatusView, ExportView, GroupEx
 from fhirapi.views.bundle import SystemView
 from fhirapi.views.everything import EverythingView
 from fhirapi.views.history import HistoryView
+from fhirapi.views.keys import jwks
 from fhirapi.views.metadata import MetadataView, OpenApiView
 from fhirapi.views.operations import MatchView, MetaChangeView, MetaView, ValidateView
 from fhirapi.views.parameter import SearchParameterView
 from fhirapi.views.read import UnknownView, VersionView
 from fhirapi.views.search import CompartmentView, SearchFormView, SystemFormView
+from fhirapi.views.subscriptions import EventsView, StatusesView, StatusView
 from fhirapi.views.write import ResourceView, TypeView
 
 urlpatterns = [
@@ -26,8 +28,12 @@ urlpatterns = [
     path("Group/<str:group>/$export", GroupExportView.as_view(http_method_names=["get", "post"]), name="fhir-export-group"),
     path("bulk/<uuid:export>", BulkStatusView.as_view(), name="fhir-bulk"),
     path("bulk/<uuid:export>/<str:name>.ndjson", BulkFileView.as_view(), name="fhir-bulk-file"),
+    path("ehr/<uuid:server>/jwks.json", jwks, name="fhir-ehr-jwks"),
     path("Patient/$match", MatchView.as_view(), name="fhir-match"),
     path("Patient/<str:patient>/$everything", EverythingView.as_view(), name="fhir-everything"),
+    path("Subscription/$status", StatusesView.as_view(), name="fhir-subscriptions-status"),
+    path("Subscription/<str:subscription>/$status", StatusView.as_view(), name="fhir-subscription-status"),
+    path("Subscription/<str:subscription>/$events", EventsView.as_view(), name="fhir-subscription-events"),
     path("<str:rtype>/$meta", MetaView.as_view(), name="fhir-meta-type"),
     path(
         "<str:rtype>/$validate",

@@ -26,7 +26,7 @@ def warm(sender: Any, **_: Any) -> None:
         models_warm()
 
 
-QUEUES = ("ingest", "stat", "dispatch", "delivery", "transfer", "bulk", "default")
+QUEUES = ("ingest", "stat", "dispatch", "delivery", "transfer", "bulk", "notify", "default")
 
 # Where the listener finds what it may call: a door makes one domain call per event.
 app.conf.medhub_dimse = {
@@ -65,6 +65,9 @@ def beat_table(seconds: float) -> dict[str, dict[str, object]]:
         "scrubs": {"task": "imaging.tasks.scrubs_sweep", "schedule": every},
         "query_tags": {"task": "imaging.tasks.query_tags_sweep", "schedule": every},
         "bulk_exports": {"task": "fhirapi.tasks.bulk_exports_sweep", "schedule": every},
+        "subscriptions": {"task": "fhirapi.tasks.subscriptions_sweep", "schedule": every},
+        "ehr_pushes": {"task": "fhirapi.tasks.ehr_pushes_sweep", "schedule": every},
+        "subscription_events": {"task": "fhirapi.tasks.subscription_events_purge_sweep", "schedule": timedelta(hours=6)},
         "purge": {"task": "imaging.tasks.purge_sweep", "schedule": timedelta(minutes=10)},
         "audit": {"task": "imaging.tasks.audit_sweep", "schedule": timedelta(minutes=10)},
     }

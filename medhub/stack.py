@@ -155,6 +155,11 @@ class Stack:
                 "transfers",
                 ["nice", "-n", "19", *worker, "-n", "transfers@localhost", "-Q", "delivery,transfer,bulk", "-P", "threads", "-c", "8"],
             ),
+            # subscribers and EHRs: who hangs holds his own lane (fhirapi/subscriptions/run.py)
+            Program(
+                "notify",
+                ["nice", "-n", "19", *worker, "-n", "notify@localhost", "-Q", "notify", "-P", "threads", "-c", str(THREADS)],
+            ),
             Program(
                 "beat",
                 [python, "-m", "celery", "-A", "medhub.celery", "beat", "-l", "WARNING", "--pidfile=", "-s",

@@ -30,6 +30,7 @@ urlpatterns = [
     path("t/<slug:slug>/api/v1/", include("imaging.api.workitem_urls")),
     path("t/<slug:slug>/api/v1/", include("ai.api.delivery_urls")),
     path("t/<slug:slug>/api/v1/", include("ai.api.urls")),
+    path("t/<slug:slug>/api/v1/", include("fhirapi.api.urls")),
     re_path(r"^t/(?P<slug>[-\w]+)/api/v1/(?P<rest>(?s:.*))$", UnknownView.as_view(), name="api-unknown"),
     path("hooks/ai/<uuid:connection>", AiHookView.as_view(), name="hook-ai"),
     path("hooks/volumes/<uuid:connection>/<uuid:job>/<str:ticket>.nii.gz", VolumeView.as_view(), name="hook-volume"),

@@ -11,6 +11,7 @@ from tenants.permissions import is_allowed
 BESIDE_NODES = {
     "query-tags", "query-tag-create", "certificates", "certificate-sign", "certificate-make", "certificate-revoke", "hl7",
     "hl7-source-create",
+    "ehr", "ehr-new", "ehr-edit", "ehr-push", "subscriptions",
 }  # fmt: skip
 AI_PAGES = {
     "platforms", "platform", "platform-connect", "platform-terms", "algorithms", "algorithm", "algorithm-recall", "recall-lift", "usage",

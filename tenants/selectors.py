@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from tenants.known import TokenHolder, known_tokens
-from tenants.models import Authority, CalledAE, DeviceCertificate, Hook, Membership, Tenant, User
+from tenants.models import ApiToken, Authority, CalledAE, DeviceCertificate, Hook, Membership, Tenant, User
 from tenants.services import token_digest
 
 
@@ -44,6 +44,13 @@ def _holder_read(digest: str) -> TokenHolder | None:
         )
         row = cursor.fetchone()
     return TokenHolder(*row) if row else None
+
+
+def token_role(*, tenant_id: int, token_id: int) -> str:
+    """The role of a live key of this hospital; "" once it is revoked, over, or the hospital is switched off."""
+    live = ApiToken.objects.filter(id=token_id, tenant_id=tenant_id, revoked_at=None, tenant__is_active=True)
+    found = live.values_list("role", "expires_at").first()
+    return found[0] if found is not None and (found[1] is None or found[1] > timezone.now()) else ""
 
 
 def membership_get(*, user_id: UUID, slug: str) -> Membership | None:

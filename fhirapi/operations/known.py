@@ -27,6 +27,7 @@ class Operation:
 
 
 BULK = "http://hl7.org/fhir/uv/bulkdata"
+BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition"
 OPERATIONS = (
     Operation(name="export", definition=f"{BULK}/OperationDefinition/export", rtypes=frozenset(), is_system=True),
     Operation(name="export", definition=f"{BULK}/OperationDefinition/patient-export", rtypes=frozenset({"Patient"})),
@@ -36,6 +37,8 @@ OPERATIONS = (
     Operation(name="meta", definition=f"{DEFINITIONS}/Resource-meta", is_system=True),
     Operation(name="meta-add", definition=f"{DEFINITIONS}/Resource-meta-add", is_writing=True),
     Operation(name="meta-delete", definition=f"{DEFINITIONS}/Resource-meta-delete", is_writing=True),
+    Operation(name="status", definition=f"{BACKPORT}/backport-subscription-status", rtypes=frozenset({"Subscription"})),
+    Operation(name="events", definition=f"{BACKPORT}/backport-subscription-events", rtypes=frozenset({"Subscription"})),
     Operation(name="validate", definition=f"{DEFINITIONS}/Resource-validate"),
 )
 

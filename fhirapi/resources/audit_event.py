@@ -38,7 +38,8 @@ QUERY = coding(DCM, "110112", "Query")
 KINDS = {
     "fhir": REST, "dicom": ACCESSED, "dicom.store": TRANSFERRED, "dicom.move": TRANSFERRED, "dicom.get": TRANSFERRED,
     "dicom.find": QUERY, "dicom.delete": coding(DCM, "110105", "DICOM Study Deleted"), "study": ACCESSED, "ai.send": EXPORT,
-    "ai.fetch": EXPORT, "fhir.export": EXPORT, "fhir.export.read": EXPORT,
+    "ai.fetch": EXPORT, "fhir.export": EXPORT, "fhir.export.read": EXPORT, "fhir.notify": EXPORT,
+    "fhir.push": EXPORT,
     "node.query": QUERY, "order": coding(DCM, "110109", "Order Record"), "workitem": coding(DCM, "110110", "Patient Record"),
 }  # fmt: skip
 VERBS = {

@@ -22,6 +22,7 @@ from fhirapi.jsontext import json_dump, json_load
 from fhirapi.outcomes import ISSUES, FhirError, outcome, outcome_response
 from fhirapi.registry import TYPES
 from fhirapi.store import StoreConflictError
+from fhirapi.subscriptions.rows import Author
 from fhirapi.views.formats import FHIR_JSON, FHIR_XML, JSON_TYPES, XML_TYPES
 from fhirapi.xmlformat import xml_write
 from journal.wall.scope import is_in_scope, tenant_scope
@@ -171,6 +172,11 @@ class WritingView(FhirView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.is_scoped = request.method in {"GET", "HEAD"}
         super().initial(request, *args, **kwargs)
+
+    @property
+    def author(self) -> Author:
+        holder: Any = self.request.auth
+        return Author(name=self.actor.name, role=holder.role)
 
     def settled(self, work: Callable[[], T]) -> T:
         """Do it all in one transaction, and once more if PostgreSQL ended that to free others of a deadlock."""

@@ -80,7 +80,7 @@ class BundleView(WritingView):
             raise PermissionDenied
 
     def all_or_nothing(self, request: Request, slug: str, base: str, entries: list[Entry]) -> bytes:
-        done, matched = transaction_write(entries=entries, base=base)
+        done, matched = transaction_write(entries=entries, base=base, author=self.author)
         facts = [(one.action, one.rtype, one.fhir_id) for one in done.values()]
         facts += [("fhir.read", document.rtype, document.fhir_id) for document in matched.values()]
         if facts:

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from fhirapi.interactions import is_writable
 from fhirapi.outcomes import FhirError
 from fhirapi.patch.patches import patch_make
+from fhirapi.subscriptions.known import is_watched
 from fhirapi.views.answers import done_of, done_response
 from fhirapi.views.base import WritingView, base_url, type_check
 from fhirapi.views.bodies import (
@@ -35,7 +36,7 @@ class WriteView(WritingView):
     """What writing by id and by criteria share."""
 
     def write(self, change: Change) -> Done:
-        done = change_write(change=change)
+        done = change_write(change=change, author=self.author)
         audit_record(actor=self.actor, action=done.action, object_type=done.rtype, object_id=done.fhir_id)
         return done
 
@@ -74,7 +75,8 @@ class TypeView(WriteView, SearchView):
         resource = body_resource(request, rtype) | {"id": fhir_id_new()}
         change = Change(rtype=rtype, fhir_id=resource["id"], resource=resource, is_new=True)
 
-        if criteria is None and rtype not in HEARD and not is_in_scope():  # else a conditional create, or an entry of a batch
+        # Else a conditional create, an entry of a batch, or something that somebody waits for.
+        if criteria is None and rtype not in HEARD and not is_in_scope() and not is_watched(tenant_id=self.tenant_id, rtype=rtype):
             return self.answer_done(request, slug, fresh_write(tenant_id=self.tenant_id, actor=self.actor, change=change))
 
         def create() -> Done:

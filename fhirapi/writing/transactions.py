@@ -15,6 +15,7 @@ from fhirapi.outcomes import FhirError
 from fhirapi.patch.patches import patch_make
 from fhirapi.registry import TYPES
 from fhirapi.store import Document, lock_name, lock_take
+from fhirapi.subscriptions.rows import Author
 from fhirapi.writing.conditional import Criteria, criteria_lock, criteria_match, criteria_read
 from fhirapi.writing.entries import Entry, EntryRefusedError, duplicates_check, names_check, write_check
 from fhirapi.writing.links import conditional, references, replacer, rewritten, root_of
@@ -33,14 +34,17 @@ class _Plan:
     links: dict[str, tuple[Criteria, Entry]] = field(default_factory=dict)  # conditional references, and who has them first
     ids: dict[int, str] = field(default_factory=dict)
     absent: set[int] = field(default_factory=set)  # conditional updates that would create under the client's id
+    author: Author | None = None
     done: dict[int, Done] = field(default_factory=dict)
     matched: dict[int, Document] = field(default_factory=dict)  # ifNoneExist that exists
 
 
-def transaction_write(*, entries: Sequence[Entry], base: str) -> tuple[dict[int, Done], dict[int, Document]]:
+def transaction_write(
+    *, entries: Sequence[Entry], base: str, author: Author | None = None
+) -> tuple[dict[int, Done], dict[int, Document]]:
     """(what was done, what was found instead of being created), by position. Raises EntryRefusedError."""
     names_check(entries=entries)
-    plan = _Plan(base=base, entries=[entry for entry in entries if entry.method not in {"GET", "HEAD"}])
+    plan = _Plan(base=base, author=author, entries=[entry for entry in entries if entry.method not in {"GET", "HEAD"}])
     for entry in plan.entries:
         with _naming(entry):
             _criteria_gather(plan, entry)
@@ -126,7 +130,7 @@ def _write(plan: _Plan, entries: Sequence[Entry], targets: dict[str, str]) -> No
         with _naming(entry):
             changes.append(_change(plan, entry, targets))
     try:
-        done = changes_write(changes=changes)
+        done = changes_write(changes=changes, author=plan.author)
     except ChangeRefusedError as error:
         raise EntryRefusedError(writing[error.position].position, error.cause) from None
     plan.done.update({entry.position: one for entry, one in zip(writing, done, strict=True)})

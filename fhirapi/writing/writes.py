@@ -33,15 +33,21 @@ from fhirapi.store import (
     rows_delete,
     rows_read,
 )
-from fhirapi.validation import ID, InvalidResourceError
+from fhirapi.subscriptions.asking import Wish, subscription_read
+from fhirapi.subscriptions.known import fhir_base
+from fhirapi.subscriptions.matching import events_note
+from fhirapi.subscriptions.rows import Author, subscription_drop, subscription_keep
+from fhirapi.validation import ID, InvalidResourceError, resource_check
 from journal.audit import Actor, audit_statement, audit_written
 from journal.wall.ids import id_new
 from journal.wall.reads import tenant_run
-from journal.wall.scope import tenant_named
+from journal.wall.scope import tenant_id_current, tenant_named
+from tenants.selectors import tenant_zone
 
 Resource = dict[str, Any]
+SUBSCRIPTION = "Subscription"
 ACTOR = Actor(name="system:fhir")  # whose write it was, the write's own line says
-HEARD = frozenset({REQUEST})  # types whose writes change more than the store
+HEARD = frozenset({REQUEST, SUBSCRIPTION})  # types whose writes change more than the store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +103,10 @@ def fhir_id_new() -> str:
     return str(id_new())
 
 
-def change_write(*, change: Change) -> Done:
+def change_write(*, change: Change, author: Author | None = None) -> Done:
     """One change on its own. Raises what refuses it."""
     try:
-        return changes_write(changes=[change])[0]
+        return changes_write(changes=[change], author=author)[0]
     except ChangeRefusedError as error:
         raise error.cause from None
 
@@ -121,14 +127,18 @@ def fresh_write(*, tenant_id: int, actor: Actor, change: Change) -> Done:
     )  # fmt: skip
 
 
-def changes_write(*, changes: Sequence[Change]) -> list[Done]:
-    """All of them or none. Raises ChangeRefusedError, StoreConflictError when a row moved under a lock."""
+def changes_write(*, changes: Sequence[Change], author: Author | None = None) -> list[Done]:
+    """All of them or none, with the events of those who subscribed. `author` answers for the Subscriptions among them.
+
+    Raises ChangeRefusedError, StoreConflictError when a row moved under a lock.
+    """
     drafts: dict[Key, Draft] = {}
+    wishes: dict[str, Wish] = {}
     for position, change in enumerate(changes):
         with _refusing(position):
             _type_check(change)
             if change.resource is not None:  # checked before anything is locked
-                drafts[change.key] = _draft(change, change.resource)
+                drafts[change.key] = _draft(change, _asked(change, change.resource, wishes))
     known = [change.key for change in changes if not change.is_new]
     rows: dict[Key, Row] = {}
     graves: dict[Key, tuple[int, int]] = {}
@@ -141,8 +151,34 @@ def changes_write(*, changes: Sequence[Change]) -> list[Done]:
             row = rows.get(change.key)
             _precondition_check(change, row, is_known=row is not None or change.key in graves)
             if change.patch and row:
-                drafts[change.key] = _draft(change, change.patch(json_load(row.content.encode())))
-    return _write(changes, drafts, rows, graves)
+                drafts[change.key] = _draft(change, _asked(change, change.patch(json_load(row.content.encode())), wishes))
+    done = _write(changes, drafts, rows, graves)
+    _subscribed(changes, done, wishes, author)
+    events_note(versions=[one for one in done if one.content])
+    return done
+
+
+def _asked(change: Change, resource: Resource, wishes: dict[str, Wish]) -> Resource:
+    """What is stored of a resource: a Subscription is understood first, and its status is the hub's."""
+    if change.rtype != SUBSCRIPTION:
+        return resource
+    resource_check(resource=resource)
+    tenant_id = tenant_id_current()
+    stored, wishes[change.fhir_id] = subscription_read(
+        resource=resource, tenant_id=tenant_id, base=fhir_base(tenant_id=tenant_id), zone=lambda: tenant_zone(tenant_id=tenant_id)
+    )
+    return stored
+
+
+def _subscribed(changes: Sequence[Change], done: Sequence[Done], wishes: dict[str, Wish], author: Author | None) -> None:
+    if gone := [change.fhir_id for change in changes if change.rtype == SUBSCRIPTION and change.is_deletion]:
+        subscription_drop(fhir_ids=gone)
+    for position, one in enumerate(done):
+        if one.rtype == SUBSCRIPTION and one.fhir_id in wishes:
+            with _refusing(position):
+                if author is None:
+                    raise FhirError(403)
+                subscription_keep(fhir_id=one.fhir_id, wish=wishes[one.fhir_id], author=author)
 
 
 def _write(

@@ -8,12 +8,16 @@ from django.views.decorators.http import require_POST
 from ai.delivery.selectors import deliveries_stuck
 from ai.jobs import job_resend
 from ai.selectors import jobs_stuck
+from fhirapi.models import Subscriber
+from fhirapi.push.pushes import pushes_stuck
+from fhirapi.subscriptions.selectors import subscribers
 from imaging.commitment.rows import ITEM_KIND, commitment_resend
 from imaging.selectors import commitment_get, commitments_dead, work_items_open
 from imaging.uploads import uploads_retry, uploads_stuck
 from journal.audit import audit_record
 from journal.outbox import dead_letters, delivery_resend
 from portal.deliveries import delivery_row
+from portal.ehr import push_row, subscription_row
 from portal.words import StateWords
 from tenants.doors import HospitalRequest, hospital_page
 
@@ -25,6 +29,8 @@ def attention(request: HospitalRequest) -> HttpResponse:
         "letters": dead_letters(), "jobs": jobs, "commitments": commitments_dead(),
         "items": [item for item in work_items_open() if item.kind != ITEM_KIND],  # those are the commitments
         "uploads": uploads_stuck(), "deliveries": [delivery_row(one) for one in deliveries_stuck()],
+        "pushes": [push_row(one) for one in pushes_stuck()],
+        "subscriptions": [subscription_row(one) for one in subscribers(states=[Subscriber.State.ERROR])],
     }  # fmt: skip
     return render(request, "portal/attention.html", context)
 

@@ -18,7 +18,7 @@ from portal.words import StateWords
 from tenants.doors import HospitalRequest, hospital_page
 
 SHOWN = 50
-STATES = {"received": "busy", "done": "good", "failed": "bad"}
+STATES = {"received": "wait", "done": "ok", "failed": "bad"}
 
 
 def _state(row: Hl7Message) -> StateWords:

@@ -16,6 +16,7 @@ from ai.readers import Reader
 from ai.review.services import verdict_give
 from ai.routing.sets import ruleset_draft, ruleset_publish, ruleset_save
 from ai.services import connection_create
+from fhirapi.models import EhrAttempt, EhrPush, EhrServer, Subscriber
 from imaging.models import CommitmentRequest, Node, QueryTag, Study, Transfer, WorkItem
 from imaging.nodes import node_add
 from journal.audit import Actor
@@ -238,6 +239,35 @@ def query_tags_make() -> None:
         {"tag": 0x00189151, "vr": "DT", "level": "instance", "due_at": now, "last_error": "the object store is away"},
     ):
         QueryTag.objects.create(**{**common, **facts})
+
+
+def ehr_make() -> tuple[str, str]:
+    """Two servers, reports in every state on their way there, four subscribers. In a scope. (server's uuid, push's id)."""
+    now = timezone.now()
+    smart = EhrServer.objects.create(
+        name="Epic, production", base_url="https://fhir.hospital.example/interconnect/api/FHIR/R4", auth="smart", client_id="medhub",
+        scope="system/*.cruds", public_jwk={"kid": "x"}, created_at=now,
+    )  # fmt: skip
+    EhrServer.objects.create(name="Old HIS", base_url="https://his.example/fhir", auth="basic", is_enabled=False, created_at=now)
+    for number, state in enumerate(EhrPush.State.values, start=1):
+        words = {"dead": "the server answered 422 (error value, error required)", "failed": "the server answered 503"}.get(state, "")
+        row = EhrPush.objects.create(
+            server=smart, report=str(uuid4()), version=number, state=state, words=words, attempts=2, created_at=now,
+            due_at=now if state == "failed" else None,
+        )  # fmt: skip
+        for status, said in ((503, "the server answered 503"), (0, "the other side was not reached or did not answer in time")):
+            EhrAttempt.objects.create(push=row, is_good=False, status=status, words=said, milliseconds=10_012, at=now)
+    facts = {"rtype": "DiagnosticReport", "creator": "token:1", "role": "integrator", "created_at": now, "last_number": 1204}
+    for number, (state, words, topic) in enumerate((
+        ("active", "", "report-issued"), ("error", "the receiver answered 500", "study-available"), ("requested", "", "report-issued"),
+        ("off", "the key that made it was revoked, or may not read any more", ""),
+    )):  # fmt: skip
+        Subscriber.objects.create(
+            fhir_id=f"2534464110502{number}", state=state, words=words, topic=topic, endpoint="https://events.hospital.example/hook",
+            content="id-only", sent_number=1204 if state == "active" else 1180, attempts=12 if state == "error" else 0, success_at=now,
+            **facts,
+        )  # fmt: skip
+    return str(smart.uuid), str(row.id)
 
 
 def rules_make(hospital: Hospital) -> str:

@@ -101,6 +101,7 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
         first = scenes.nodes_make(mercy)
         tls_scenes.certificates_make(first)
         scenes.query_tags_make()
+        ehr, push = scenes.ehr_make()
         node = first.id
     rule = scenes.rules_make(mercy)
     with st_olaf.scope():
@@ -137,6 +138,9 @@ def test_screens(chromium: Browser, address: str, mercy_general, st_olaf, capsys
             "stages": lambda v: v.open(f"{at}/stages"),
             "certificates": lambda v: v.open(f"{at}/certificates"),
             "query-tags": lambda v: v.open(f"{at}/query-tags"),
+            "ehr": lambda v: v.open(f"{at}/ehr"), "ehr-form": lambda v: v.open(f"{at}/ehr/servers/{ehr}"),
+            "ehr-push": lambda v: v.open(f"{at}/ehr/reports/{push}"), "ehr-empty": lambda v: v.open(f"/t/{st_olaf.slug}/ehr"),
+            "subscriptions": lambda v: v.open(f"{at}/subscriptions"),
             "query-tags-empty": lambda v: v.open(f"/t/{st_olaf.slug}/query-tags"),
             "certificates-empty": lambda v: v.open(f"/t/{st_olaf.slug}/certificates"), "certificate-made": lambda v: _key_made(v, at),
         }),

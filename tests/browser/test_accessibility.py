@@ -67,6 +67,10 @@ PAGES = {
     "certificates": ("admin", "/t/{slug}/certificates"),
     "query-tags": ("admin", "/t/{slug}/query-tags"),
     "node-new": ("admin", "/t/{slug}/nodes/new"),
+    "ehr": ("admin", "/t/{slug}/ehr"),
+    "ehr-edit": ("admin", "/t/{slug}/ehr/servers/{ehr}"),
+    "ehr-push": ("admin", "/t/{slug}/ehr/reports/{push}"),
+    "subscriptions": ("admin", "/t/{slug}/subscriptions"),
     "403": ("radiologist", "/t/{slug}/attention"),
     "404": ("radiologist", "/t/{slug}/nothing"),
 }
@@ -105,12 +109,13 @@ def places(clinic: Hospital) -> dict[str, str]:
         node = scenes.nodes_make(clinic)
         tls_scenes.certificates_make(node)
         scenes.query_tags_make()
+        ehr, push = scenes.ehr_make()
     scenes.doubts_make(clinic, study)
     job = scenes.job_kept_back(clinic)
     scenes.governance_make(clinic, study)
     decided = scenes.decided_make(clinic)
     return {
-        "decided": str(decided.uuid),
+        "decided": str(decided.uuid), "ehr": ehr, "push": push,
         "job": str(job.uuid), "item": str(item.id), "node": str(node.id), "slug": clinic.slug, "study": str(study.uuid),
         "receiving": str(receiving.uuid), "report": str(report.uuid), "rule": scenes.rules_make(clinic),
     }  # fmt: skip
@@ -159,7 +164,8 @@ REACHABLE = """() => [...document.querySelectorAll("*")].map((element, order) =>
 @pytest.mark.parametrize(
     "name",
     [
-        "login", "worklist", "study", "hospital", "attention", "workitem", "nodes", "node", "node-new", "query-tags", "platforms",
+        "login", "worklist", "study", "hospital", "attention", "workitem", "nodes", "node", "node-new", "query-tags", "platforms", "ehr",
+        "ehr-edit", "subscriptions",
         "platform", "platforms-compare", "algorithm", "usage", "disclosures", "jobs", "job", "rules", "rules-draft", "rule", "stages",
     ],
 )  # fmt: skip

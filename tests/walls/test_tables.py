@@ -5,7 +5,7 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from django.utils import timezone
 
 from ai.models import Connection, Job, Report, ReportDelivery, Result
-from fhirapi.models import BulkExport
+from fhirapi.models import BulkExport, EhrPush, EhrServer, Subscriber, SubscriptionEvent
 from imaging.models import (
     Certificate,
     CommitmentRequest,
@@ -37,7 +37,8 @@ WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
 """
 SWEPT = {
     "imaging_study", "imaging_transfer", "imaging_certificate", "imaging_commitmentrequest", "imaging_upload", "imaging_scrub",
-    "imaging_workitem", "imaging_querytag", "fhirapi_bulkexport", "ai_job", "ai_reportdelivery", "journal_delivery",
+    "imaging_workitem", "imaging_querytag", "fhirapi_bulkexport", "fhirapi_subscriber",
+    "fhirapi_subscriptionevent", "fhirapi_ehrpush", "ai_job", "ai_reportdelivery", "journal_delivery",
 }  # fmt: skip
 
 
@@ -221,6 +222,12 @@ def test_each_sweep_sees_two_hospitals_and_nothing_else(two) -> None:
                 node_ae="CT", called_ae="US", transaction_uid="1.2", digest="x", created_at=timezone.now(), due_at=timezone.now()
             )
             QueryTag.objects.create(tag=0x00180050, vr="DS", level="study", created_at=now, changed_at=now, due_at=now)
+            told = Subscriber.objects.create(
+                fhir_id="s", rtype="Patient", endpoint="-", content="empty", creator="-", role="-", created_at=now, due_at=now
+            )
+            SubscriptionEvent.objects.create(subscriber=told, rtype="Patient", fhir_id="p", version=1, at=now, due_at=now)
+            ehr = EhrServer.objects.create(name="x", base_url="-", created_at=now)
+            EhrPush.objects.create(server=ehr, report="r", version=1, created_at=now, due_at=now)
             BulkExport.objects.create(level="system", request="-", base="-", at=now, rtypes=[], created_at=now, due_at=now)
     ids = {hospital.tenant.id for hospital in two}
     for table in sorted(SWEPT):

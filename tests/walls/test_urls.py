@@ -8,6 +8,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from ai.models import Connection, Job, Recall, Report, ReportDelivery, Result, RuleSet
+from fhirapi.models import EhrPush, EhrServer, Subscriber
 from imaging.certificates.services import certificate_sign
 from imaging.hl7.sources import source_add
 from imaging.models import (
@@ -73,6 +74,17 @@ PAGES = {
     "certificates-revoked": ("GET", (), "node.manage"),
     "certificate-file": ("GET", ("certificate_id",), "node.manage"),
     "certificate-revoke": ("POST", ("certificate_id",), "certificate.manage"),
+    "ehr": ("GET", (), "delivery.manage"),
+    "ehr-new": ("GET", (), "node.manage"),
+    "ehr-edit": ("GET", ("server",), "node.manage"),
+    "ehr-check": ("POST", ("server",), "node.manage"),
+    "ehr-key": ("POST", ("server",), "node.manage"),
+    "ehr-push": ("GET", ("push_id",), "delivery.manage"),
+    "ehr-push-resend": ("POST", ("push_id",), "delivery.manage"),
+    "ehr-delete": ("POST", ("server",), "node.manage"),
+    "subscriptions": ("GET", (), "delivery.manage"),
+    "subscription-resume": ("POST", ("subscriber_id",), "delivery.manage"),
+    "subscription-test": ("POST", ("subscriber_id",), "delivery.manage"),
     "query-tags": ("GET", (), "query.manage"),
     "query-tags-panel": ("GET", (), "query.manage"),
     "query-tag-create": ("POST", (), "query.manage"),
@@ -198,6 +210,9 @@ MACHINES = {
     "fhir-meta-delete": ("POST", ("rtype", "fhir_id"), "fhir.write"),
     "fhir-validate-type": ("POST", ("rtype",), "fhir.read"),
     "fhir-validate": ("GET", ("rtype", "fhir_id"), "fhir.read"),
+    "fhir-subscriptions-status": ("GET", (), "fhir.read"),
+    "fhir-subscription-status": ("GET", ("subscription",), "fhir.read"),
+    "fhir-subscription-events": ("GET", ("subscription",), "fhir.read"),
     "fhir-match": ("POST", (), "fhir.read"),
     "fhir-everything": ("GET", ("patient",), "fhir.read"),
     "fhir-compartment": ("GET", ("patient", "rtype"), "fhir.read"),
@@ -264,6 +279,15 @@ MACHINES = {
     "api-certificates-revocations": ("GET", (), "node.manage"),
     "api-certificate": ("GET", ("certificate_id",), "node.manage"),
     "api-certificate-revoke": ("POST", ("certificate_id",), "certificate.manage"),
+    "api-ehr-servers": ("GET", (), "node.manage"),
+    "api-ehr-server": ("GET", ("server",), "node.manage"),
+    "api-ehr-server-check": ("POST", ("server",), "node.manage"),
+    "api-ehr-server-key": ("POST", ("server",), "node.manage"),
+    "api-ehr-deliveries": ("GET", (), "delivery.manage"),
+    "api-ehr-delivery": ("GET", ("push_id",), "delivery.manage"),
+    "api-ehr-delivery-resend": ("POST", ("push_id",), "delivery.manage"),
+    "api-subscriptions": ("GET", (), "delivery.manage"),
+    "api-subscription-resume": ("POST", ("subscription",), "delivery.manage"),
     "api-query-tags": ("GET", (), "query.manage"),
     "api-query-tag": ("GET", ("tag_id",), "query.manage"),
     "api-query-tag-reindex": ("POST", ("tag_id",), "query.manage"),
@@ -296,6 +320,7 @@ OPEN = {
     "api-schema": "OpenAPI of the API: says nothing about anybody",
     "fhir-search-parameter": "the definition of a search parameter says nothing about anybody",
     "fhir-metadata": "the FHIR capability statement says nothing about anybody",
+    "fhir-ehr-jwks": "public keys, which the hospital's EHR reads (tests/fhirapi/push)",
     "fhir-openapi": "the same in OpenAPI's words",
 }
 
@@ -346,6 +371,12 @@ def study(mercy):
         merge = PatientMerge.objects.create(gone=other, surviving=one, origin="api", merged_by="user:x", merged_at=now)
         source = source_add(actor=ACTOR, name="RIS", needs_tls=True)
         message = Hl7Message.objects.create(source_id=1, sha256="x", body=b"x", state="failed", received_at=now)
+        ehr = EhrServer.objects.create(name="x", base_url="https://10.0.0.1/fhir", created_at=now)
+        EhrPush.objects.create(server=ehr, report="r", version=1, state="dead", created_at=now)
+        Subscriber.objects.create(
+            fhir_id="s1", rtype="Patient", endpoint="https://10.0.0.1/x", content="empty", state="error", creator="-", role="-",
+            created_at=now,
+        )  # fmt: skip
         made = (node, transfer, asked, certificate, tag, report, sent, job, stop, merge, source, message)
         return Study.objects.get(), Series.objects.get(), *made
 
@@ -370,7 +401,11 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
     with tenant_scope(found.tenant_id):
         item_id = WorkItem.objects.values_list("id", flat=True)[0]
         instance_uid = Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
+        ehr_uuid = EhrServer.objects.values_list("uuid", flat=True).first() or found.uuid
+        push_id = EhrPush.objects.values_list("id", flat=True).first() or 1
+        subscriber_id = Subscriber.objects.values_list("id", flat=True)[0]
     values = {
+        "server": ehr_uuid, "push_id": push_id, "subscriber_id": subscriber_id,
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
         "rtype": "ImagingStudy", "patient": str(found.uuid), "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
@@ -379,7 +414,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "report": report.uuid, "report_delivery": sent.id,
         "job_uuid": job.uuid, "platform": "medhub-quantify", "algorithm": "lung-density-mask", "recall": stop.uuid,
         "rule": RULE, "rules_version": 1, "rules_other": 1, "filter_id": filter_of(found.tenant_id), "group": "g1",
-        "export": found.uuid, "name": "Patient-1", "merge_id": merge.id,
+        "export": found.uuid, "name": "Patient-1", "subscription": "s1", "merge_id": merge.id,
         "source_id": source_of(found.tenant_id, source), "message_id": message.id,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})
@@ -420,6 +455,7 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
         if {
             "uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id", "tag_id", "report", "report_delivery",
             "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id",
+            "server", "push_id", "subscriber_id",
         } & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
     assert client.get("/t/no-such-hospital/worklist").status_code == 404
@@ -449,6 +485,7 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
         if {
             "fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id", "tag_id", "report", "report_delivery",
             "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id",
+            "server", "push_id", "subscription",
         } & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
             assert foreign.status_code in {404, 405, 415}, (name, foreign.status_code)  # 405: nobody writes this type

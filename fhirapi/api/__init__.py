@@ -1,0 +1,1 @@
+"""What of FHIR the JSON API shows: EHR servers, pushes, subscriptions."""
