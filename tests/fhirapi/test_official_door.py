@@ -21,6 +21,9 @@ def told(text: str) -> str:
     """The members in their order, numbers as they are written; id, version and time are ours, and the type comes first."""
     found: dict[str, Any] = json.loads(text, parse_float=str, parse_int=str)
     head = {"resourceType": found.pop("resourceType")}
+    if head["resourceType"] == "Subscription":  # its status is ours, and what its headers hold is not shown (docs/subscriptions.md)
+        found = {name: value for name, value in found.items() if name not in {"status", "error"}}
+        found["channel"].pop("header", None)
     found.pop("id", None)
     meta = {name: value for name, value in found.pop("meta", {}).items() if name not in {"versionId", "lastUpdated"}}
     return json.dumps(head | {"meta": meta} | found)

@@ -64,7 +64,8 @@ def test_only_where_it_is_switched_on(mercy: Hospital, olaf: Hospital) -> None:
 
 def told(writer: Writer) -> dict[str, list[str]]:
     lines = writer.get("metadata").json()["rest"][0]["resource"]
-    return {line["type"]: line["supportedProfile"] for line in lines if "supportedProfile" in line}
+    profiled = [line for line in lines if "supportedProfile" in line and line["type"] != "Subscription"]  # that is the backport's
+    return {line["type"]: line["supportedProfile"] for line in profiled}
 
 
 @pytest.mark.parametrize("lacking", [{"sex": ""}, {"name": ""}, {"patient_id": ""}])
