@@ -77,6 +77,7 @@ MEDHUB_PUBLIC_URL = env_text("MEDHUB_PUBLIC_URL", f"http://localhost:{env_int('M
 MEDHUB_EVENTS_PORT = env_int("MEDHUB_EVENTS_PORT", 8302)
 MEDHUB_HL7_PORT = env_int("MEDHUB_HL7_PORT", 2575)  # MLLP; over TLS on the other
 MEDHUB_HL7_TLS_PORT = env_int("MEDHUB_HL7_TLS_PORT", 2576)
+MEDHUB_HL7_ORU_PORT = env_int("MEDHUB_HL7_ORU_PORT", 2577)  # of the demo alone: where its reports go to
 MEDHUB_EVENTS_URL = env_text("MEDHUB_EVENTS_URL", f"ws://localhost:{MEDHUB_EVENTS_PORT}").rstrip("/")
 MEDHUB_RENDERED_CACHE_BYTES = env_int("MEDHUB_RENDERED_CACHE_BYTES", 64 * 1024**2)
 MEDHUB_VIEWER = Path(env_text("MEDHUB_VIEWER", str(MEDHUB_HOME / "viewer")))

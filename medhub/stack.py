@@ -85,6 +85,7 @@ class Stack:
     home: Home
     ports: Ports
     environment: Mapping[str, str] = field(default_factory=dict)
+    egress: tuple[str, ...] = ()  # host:port beside those of EGRESS_ALLOW
     database: str = "medhub"
     is_durable: bool = True
     has_postgres: bool = True  # False: the environment names another server
@@ -103,7 +104,7 @@ class Stack:
             "QUANTIFY_DIR": str(self.home.root / "quantify"),
             "QUANTIFY_MODELS": os.environ.get("QUANTIFY_MODELS") or str(self.home.root / "models"),
             "QUANTIFY_KEY": self.home.secret("quantify_key", lambda: secrets.token_urlsafe(32)),
-            "EGRESS_ALLOW": ",".join(dict.fromkeys((*env_list("EGRESS_ALLOW", ""), f"127.0.0.1:{self.ports.quantify}"))),
+            "EGRESS_ALLOW": ",".join(dict.fromkeys((*env_list("EGRESS_ALLOW", ""), f"127.0.0.1:{self.ports.quantify}", *self.egress))),
         }
         return {
             **{key: value for key, value in os.environ.items() if key not in dropped},

@@ -225,6 +225,21 @@ class Hl7SourceForm(PlainForm):
         return str(self.cleaned_data["addresses"]).split()
 
 
+class Hl7DestinationForm(PlainForm):
+    """Where reports go as ORU."""
+
+    prefix = "to"
+    name = forms.CharField(label=_("Name"), max_length=64, help_text=_("Like EHR, or the interface engine."))
+    host = forms.CharField(label=_("Host"), max_length=255)
+    port = forms.IntegerField(label=_("Port"), min_value=1, max_value=65535)
+    uses_tls = forms.BooleanField(label=_("Over TLS, with the certificate of this hospital"), required=False)
+    sending_facility = forms.CharField(label=_("Sending facility (MSH-4)"), max_length=64, required=False)
+    receiving_application = forms.CharField(label=_("Receiving application (MSH-5)"), max_length=64, required=False)
+    receiving_facility = forms.CharField(label=_("Receiving facility (MSH-6)"), max_length=64, required=False)
+    version = forms.ChoiceField(label=_("HL7 version"), choices=[("2.5.1", "2.5.1"), ("2.3.1", "2.3.1")])
+    takes_preliminary = forms.BooleanField(label=_("Also what no radiologist has decided yet"), required=False, initial=True)
+
+
 class MergeForm(PlainForm):
     """Two numbers of one person."""
 

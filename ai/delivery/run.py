@@ -13,9 +13,11 @@ from django.utils import timezone
 from ai.delivery.dossier import NoSourceError, dossier_read
 from ai.delivery.hearing import peer_hear
 from ai.delivery.objects import ARCHIVE_FORMS, FORMS, REJECTION, SEG, NotEncodableError, report_objects
+from ai.delivery.oru import report_send as oru_send
 from ai.delivery.sending import Receiver, RefusedError, Sent, node_of, objects_deliver, receiver_of
 from ai.delivery.services import (
     ARCHIVE,
+    ORU,
     State,
     commitment_asked,
     commitment_begin,
@@ -69,6 +71,10 @@ def _send(row: ReportDelivery, lease: Lease, began: float) -> float | None:
 
 
 def _deliver(row: ReportDelivery, lease: Lease) -> Sent:
+    if row.kind == ORU:
+        sent = oru_send(row)
+        fault("oru.after_send")
+        return sent
     with tenant_scope(row.tenant_id):
         dossier = dossier_read(report=row.report)
         receiver = Receiver() if row.kind == ARCHIVE else receiver_of(row)

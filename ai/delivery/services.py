@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from pydicom.uid import generate_uid
 
 from ai.models import REJECTED, DeliveryAttempt, Report, ReportDelivery
+from imaging.hl7.destinations import destinations_list
 from imaging.models import Node
 from journal.audit import Actor, audit_record
 from journal.outbox import PermanentError, lease_end
@@ -30,11 +31,14 @@ from journal.wall.tasks import task_send
 ARCHIVE, PACS_DIMSE, PACS_STOW = "archive", "pacs_dimse", "pacs_stow"
 BY = {Node.ResultsBy.DIMSE: PACS_DIMSE, Node.ResultsBy.STOW: PACS_STOW}
 ARCHIVE_NAME = "our archive"
+ORU = "oru"
 DELIVERY_TASK = "ai.tasks.report_delivery_run_task"  # by path: a service does not import the doors above it
 MAX_ATTEMPTS = 12  # an hour and a half with the longest waits
 MAX_MILLISECONDS = 2**31 - 1
 ASKED = "commitment asked"
 LONGEST_WAIT = 900  # units of MEDHUB_BACKOFF_UNIT_SECONDS
+# An interface engine may be down for a night: its messages wait, and are asked for every minute.
+PATIENT = {ORU: (1_500, 60)}  # kind -> most attempts, longest wait
 State = ReportDelivery.State
 
 
@@ -45,6 +49,7 @@ def report_deliver(*, event: Event) -> None:
         raise PermanentError("the report is not there")
     receivers = _receivers(report)
     now = timezone.now()
+    _oru_supersede(report)
     for kind, target, name in receivers:
         row, is_new = ReportDelivery.objects.get_or_create(
             report=report, kind=kind, target=target,
@@ -64,13 +69,23 @@ def _receivers(report: Report) -> list[tuple[str, str, str]]:
     if not is_rejected:
         nodes = Node.objects.exclude(results_as="").order_by("id")
         found |= {(BY[Node.ResultsBy(node.results_by)], str(node.id)): node.ae_title for node in nodes}
+    wanted = [one for one in destinations_list() if one.takes_preliminary or report.is_by_person]
+    found |= {(ORU, str(one.id)): one.name for one in wanted}
     if report.is_by_person:
-        earlier = ReportDelivery.objects.filter(report__uuid=report.uuid, report__version__lt=report.version).exclude(kind=ARCHIVE)
+        earlier = ReportDelivery.objects.filter(report__uuid=report.uuid, report__version__lt=report.version)
+        earlier = earlier.exclude(kind__in=[ARCHIVE, ORU])
         waiting = earlier.filter(state=State.PENDING)
         told = earlier.exclude(state__in=[State.PENDING, State.SUPERSEDED], attempts=0)
         found |= {(kind, target): name for kind, target, name in told.order_by("id").values_list("kind", "target", "target_name")}
         waiting.update(state=State.SUPERSEDED, due_at=None, ended_at=timezone.now(), words="a person decided before it was sent")
     return [(kind, target, name) for (kind, target), name in found.items()]
+
+
+def _oru_supersede(report: Report) -> None:
+    """What still waits of an older version is not sent after a newer one."""
+    older = ReportDelivery.objects.filter(report__uuid=report.uuid, report__version__lt=report.version, kind=ORU)
+    now, words = timezone.now(), "a newer version is sent in its place"
+    older.filter(state=State.PENDING).update(state=State.SUPERSEDED, due_at=None, ended_at=now, words=words)
 
 
 def _nudge(delivery_id: int) -> None:
@@ -94,7 +109,7 @@ def delivery_claim(*, delivery_id: int) -> ReportDelivery | None:
     if row.state == State.STORED and row.asked_at is not None:
         _overdue(row)
         return None
-    if row.attempts > MAX_ATTEMPTS:  # each time the worker died over it
+    if row.attempts > _patience(row)[0]:  # each time the worker died over it
         _move(row, state=State.FAILED, words="given up: no attempt came to an end")
         return None
     return row
@@ -122,17 +137,23 @@ def delivery_done(row: ReportDelivery, *, words: str, began: float) -> bool:
 
 def delivery_fail(row: ReportDelivery, *, words: str, began: float, is_permanent: bool) -> float | None:
     """Back off with jitter, or give up with the reason. Returns the seconds to wait; None when it is over, or not ours."""
-    if is_permanent or row.attempts >= MAX_ATTEMPTS:
+    most, longest_wait = _patience(row)
+    if is_permanent or row.attempts >= most:
         if _move(row, state=State.FAILED, words=words):
             _attempt_keep(row, is_good=False, words=words, began=began)
         return None
     # Half of the wait is chance: deliveries that failed together do not come back together.
-    longest = min(2**row.attempts, LONGEST_WAIT) * settings.MEDHUB_BACKOFF_UNIT_SECONDS
+    longest = min(2 ** min(row.attempts, 20), longest_wait) * settings.MEDHUB_BACKOFF_UNIT_SECONDS
     wait = float(longest * random.uniform(0.5, 1))  # noqa: S311 no secret
     if not _mine(row, due_at=timezone.now() + timedelta(seconds=wait), words=words[:300]):
         return None
-    _attempt_keep(row, is_good=False, words=words, began=began)
+    if row.attempts <= MAX_ATTEMPTS:  # later ones say nothing new
+        _attempt_keep(row, is_good=False, words=words, began=began)
     return wait
+
+
+def _patience(row: ReportDelivery) -> tuple[int, int]:
+    return PATIENT.get(row.kind, (MAX_ATTEMPTS, LONGEST_WAIT))
 
 
 def delivery_stored(row: ReportDelivery, *, words: str, references: Mapping[str, Sequence[str]], began: float) -> bool:

@@ -1,4 +1,4 @@
-"""`hl7` of the API: who may send messages, what came, handling one again. Never a value of a message."""
+"""`hl7` of the API: who may send messages, what came, handling one again, where reports go. Never a value of a message."""
 
 from typing import Any
 
@@ -8,6 +8,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from imaging.api.base import ApiView, Conflict, ProblemSerializer, StrictSerializer, page_of, page_response
+from imaging.hl7.destinations import (
+    VERSIONS,
+    DestinationError,
+    destination_add,
+    destination_get,
+    destination_remove,
+    destinations_list,
+)
 from imaging.hl7.messages import message_again, messages_list
 from imaging.hl7.sources import SourceError, source_add, source_get, source_remove, sources_list
 from imaging.models import Hl7Message
@@ -26,6 +34,26 @@ class Hl7SourceSerializer(StrictSerializer):
     sending_facility = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-4")
     receiving_application = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-5")
     receiving_facility = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-6")
+
+
+class Hl7DestinationSerializer(StrictSerializer):
+    """Where reports go as ORU^R01."""
+
+    id = serializers.CharField(read_only=True)
+    name = serializers.CharField(max_length=64)
+    host = serializers.CharField(max_length=255)
+    port = serializers.IntegerField(min_value=1, max_value=65535)
+    uses_tls = serializers.BooleanField(default=False)
+    sending_application = serializers.CharField(max_length=64, default="MEDHUB", allow_blank=True, help_text="MSH-3")
+    sending_facility = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-4")
+    receiving_application = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-5")
+    receiving_facility = serializers.CharField(max_length=64, default="", allow_blank=True, help_text="MSH-6")
+    version = serializers.ChoiceField(choices=list(VERSIONS), default=VERSIONS[0])
+    takes_preliminary = serializers.BooleanField(default=True, help_text="also what no radiologist has decided yet")
+
+
+class Hl7DestinationListSerializer(serializers.Serializer[Any]):
+    items = Hl7DestinationSerializer(many=True)
 
 
 class Hl7SourceListSerializer(serializers.Serializer[Any]):
@@ -89,6 +117,48 @@ class Hl7SourceView(ApiView):
         if row is None:
             raise exceptions.NotFound
         source_remove(actor=self.actor, row=row)
+        return Response(status=204)
+
+
+class Hl7DestinationsView(ApiView):
+    capabilities = {"GET": "node.manage", "POST": "node.manage"}
+
+    @extend_schema(operation_id="hl7_destinations_list", responses=Hl7DestinationListSerializer)
+    def get(self, request: Request, slug: str) -> Response:
+        return Response({"items": Hl7DestinationSerializer(destinations_list(), many=True).data})
+
+    @extend_schema(
+        operation_id="hl7_destinations_create", request=Hl7DestinationSerializer,
+        responses={201: Hl7DestinationSerializer, 400: ProblemSerializer},
+    )  # fmt: skip
+    def post(self, request: Request, slug: str) -> Response:
+        """Reports that are issued from now on go there as ORU^R01."""
+        body = Hl7DestinationSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        try:
+            row = destination_add(actor=self.actor, **body.validated_data)
+        except DestinationError as error:
+            raise exceptions.ValidationError({error.field: [str(error)]}) from error
+        return Response(Hl7DestinationSerializer(row).data, status=201)
+
+
+class Hl7DestinationView(ApiView):
+    capabilities = {"GET": "node.manage", "DELETE": "node.manage"}
+
+    @extend_schema(operation_id="hl7_destinations_read", responses={200: Hl7DestinationSerializer, 404: ProblemSerializer})
+    def get(self, request: Request, slug: str, destination_id: int) -> Response:
+        row = destination_get(destination_id=destination_id)
+        if row is None:
+            raise exceptions.NotFound
+        return Response(Hl7DestinationSerializer(row).data)
+
+    @extend_schema(operation_id="hl7_destinations_delete", responses={204: None, 404: ProblemSerializer})
+    def delete(self, request: Request, slug: str, destination_id: int) -> Response:
+        """Nothing goes there any more; what waits is given up."""
+        row = destination_get(destination_id=destination_id)
+        if row is None:
+            raise exceptions.NotFound
+        destination_remove(actor=self.actor, row=row)
         return Response(status=204)
 
 

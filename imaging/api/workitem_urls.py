@@ -2,7 +2,14 @@
 
 from django.urls import path, register_converter
 
-from imaging.api.hl7 import Hl7MessageAgainView, Hl7MessagesView, Hl7SourcesView, Hl7SourceView
+from imaging.api.hl7 import (
+    Hl7DestinationsView,
+    Hl7DestinationView,
+    Hl7MessageAgainView,
+    Hl7MessagesView,
+    Hl7SourcesView,
+    Hl7SourceView,
+)
 from imaging.api.merges import MergesView, MergeUndoView, MergeView
 from imaging.api.workitems import WorkItemResolveView, WorkItemsView, WorkItemView
 
@@ -30,6 +37,8 @@ urlpatterns = [
     path("merges/<snowflake:merge_id>/undo", MergeUndoView.as_view(), name="api-merge-undo"),
     path("hl7/sources", Hl7SourcesView.as_view(), name="api-hl7-sources"),
     path("hl7/sources/<snowflake:source_id>", Hl7SourceView.as_view(), name="api-hl7-source"),
+    path("hl7/destinations", Hl7DestinationsView.as_view(), name="api-hl7-destinations"),
+    path("hl7/destinations/<snowflake:destination_id>", Hl7DestinationView.as_view(), name="api-hl7-destination"),
     path("hl7/messages", Hl7MessagesView.as_view(), name="api-hl7-messages"),
     path("hl7/messages/<snowflake:message_id>/again", Hl7MessageAgainView.as_view(), name="api-hl7-message-again"),
 ]

@@ -28,7 +28,7 @@ class Frames:
     def feed(self, data: bytes) -> list[bytes]:
         """Raises FramingError: nothing that follows can be trusted."""
         self._buffer += data
-        found = []
+        found: list[bytes] = []
         while True:
             begin = self._buffer.find(START)
             before = self._buffer if begin < 0 else self._buffer[:begin]

@@ -138,7 +138,7 @@ def _facts(told: Told, group: Group) -> dict[str, Any]:
 
 def _steps(group: Group, zone: ZoneInfo) -> list[StepFacts]:
     start_date, start_time = _start(group, zone)
-    common = {"start_date": start_date, "start_time": start_time}
+    common: dict[str, Any] = {"start_date": start_date, "start_time": start_time}
     description = fit(first_of([group.value("OBR", 4, 2), group.value("OBR", 4)]), 64)
     ipc = group.all("IPC")
     if not ipc:

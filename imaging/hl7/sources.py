@@ -129,6 +129,6 @@ def _alone_check(tenant_id: int, given: Mapping[str, Any]) -> None:
 def _overlap(one: Iterable[str], other: Iterable[str]) -> bool:
     networks = [ipaddress.ip_network(text) for text in other]
     return any(
-        mine.version == theirs.version and mine.overlaps(theirs)  # type: ignore[arg-type]
+        mine.version == theirs.version and mine.overlaps(theirs)
         for mine in map(ipaddress.ip_network, one) for theirs in networks
     )  # fmt: skip

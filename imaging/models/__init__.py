@@ -2,7 +2,7 @@
 
 from imaging.models.exchange import CommitmentRequest, Transfer, TransferStudy
 from imaging.models.fields import FoldedField
-from imaging.models.hl7 import Hl7Message
+from imaging.models.hl7 import Hl7Destination, Hl7Message
 from imaging.models.keeping import Scrub, StorageUse, Upload, WorkItem
 from imaging.models.merges import PatientMerge
 from imaging.models.orders import Order, ScheduledStep
@@ -17,6 +17,7 @@ __all__ = [
     "Certificate",
     "CommitmentRequest",
     "FoldedField",
+    "Hl7Destination",
     "Hl7Message",
     "Instance",
     "Node",

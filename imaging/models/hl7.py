@@ -35,3 +35,19 @@ class Hl7Message(TenantModel):
             models.Index(fields=["tenant_id", "-id"], name="hl7_message_newest"),
             models.Index(fields=["tenant_id", "-id"], name="hl7_message_failed", condition=models.Q(state="failed")),
         ]
+
+
+class Hl7Destination(TenantModel):
+    """Where reports go as ORU^R01, by MLLP."""
+
+    name = models.CharField(max_length=64)
+    host = models.CharField(max_length=255)
+    port = models.PositiveIntegerField()
+    uses_tls = models.BooleanField(default=False)
+    sending_application = models.CharField(max_length=64, default="MEDHUB", blank=True)  # MSH-3 to MSH-6
+    sending_facility = models.CharField(max_length=64, default="", blank=True)
+    receiving_application = models.CharField(max_length=64, default="", blank=True)
+    receiving_facility = models.CharField(max_length=64, default="", blank=True)
+    version = models.CharField(max_length=8, default="2.5.1")
+    takes_preliminary = models.BooleanField(default=True)  # False: only what a person has decided
+    created_at = models.DateTimeField()

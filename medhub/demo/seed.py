@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from ai.services import connection_create, rule_set
 from billing.entitlements import entitlement_set
+from imaging.hl7.destinations import destination_add, destinations_list
 from imaging.hl7.sources import source_add, sources_list
 from imaging.nodes import node_add
 from journal.audit import Actor
@@ -18,6 +21,7 @@ from tenants.models import Role, Tenant
 PEOPLE = [role for role in Role.values if role != Role.PERFORMER]  # performers are machines
 PASSWORD = "demo-password-1"  # noqa: S105 printed on the screen: these hospitals hold a phantom
 QUIET_SECONDS = 2
+DEMO = Actor(name="system:demo")
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,20 @@ def hospital_seed(hospital: DemoHospital) -> Tenant:
             algorithm="lung-density-mask", conditions=[{"fact": "modality", "is": ["CT"]}],
         )  # fmt: skip
         if not sources_list() and hospital is MERCY:
-            source_add(actor=Actor(name="system:demo"), name="Any system on this machine", addresses=["127.0.0.1"])
+            source_add(actor=DEMO, name="Any system on this machine", addresses=["127.0.0.1"])
+        if not destinations_list() and hospital is MERCY:
+            destination_add(actor=DEMO, name="EHR on this machine", host="127.0.0.1", port=settings.MEDHUB_HL7_ORU_PORT)
     return tenant
 
 
 def hl7_facts(*, ports: Ports) -> dict[str, Any]:
     """The `hl7` block of demo.json: where Mercy takes orders, and where it sends reports to."""
-    return {"order_host": "127.0.0.1", "order_port": ports.hl7}
+    return {"oru_port": settings.MEDHUB_HL7_ORU_PORT, "order_host": "127.0.0.1", "order_port": ports.hl7}
+
+
+def oru_address() -> str:
+    """Where Mercy's reports go by HL7: nobody listens there until somebody does."""
+    return f"127.0.0.1:{settings.MEDHUB_HL7_ORU_PORT}"
 
 
 def token_of(tenant: Tenant, before: str, *, role: str) -> str:

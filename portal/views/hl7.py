@@ -8,12 +8,13 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from imaging.hl7.destinations import DestinationError, destination_add, destination_get, destination_remove, destinations_list
 from imaging.hl7.messages import message_again, messages_list
 from imaging.hl7.sources import SourceError, source_add, source_get, source_remove, sources_list
 from imaging.models import Hl7Message
 from journal.audit import audit_record
 from journal.wall.scope import tenant_scope
-from portal.forms import Hl7SourceForm
+from portal.forms import Hl7DestinationForm, Hl7SourceForm
 from portal.words import StateWords
 from tenants.doors import HospitalRequest, hospital_page
 
@@ -27,16 +28,17 @@ def _state(row: Hl7Message) -> StateWords:
     return StateWords(STATES[row.state], words[row.state], reason)
 
 
-def _page(request: HospitalRequest, form: Hl7SourceForm) -> HttpResponse:
+def _page(request: HospitalRequest, form: Hl7SourceForm | None = None, there: Hl7DestinationForm | None = None) -> HttpResponse:
     context: dict[str, Any] = {
-        "sources": sources_list(), "form": form, "messages_in": [(row, _state(row)) for row in messages_list(limit=SHOWN)], "shown": SHOWN,
+        "sources": sources_list(), "form": form or Hl7SourceForm(), "there": there or Hl7DestinationForm(),
+        "destinations": destinations_list(), "messages_in": [(row, _state(row)) for row in messages_list(limit=SHOWN)], "shown": SHOWN,
     }  # fmt: skip
     return render(request, "portal/hl7.html", context)
 
 
 @hospital_page("node.manage")
 def hl7_page(request: HospitalRequest) -> HttpResponse:
-    return _page(request, Hl7SourceForm())
+    return _page(request)
 
 
 @require_POST
@@ -62,6 +64,32 @@ def source_delete(request: HospitalRequest, source_id: int) -> HttpResponse:
         raise Http404
     source_remove(actor=request.actor, row=row)
     messages.success(request, _("It may not send any more. What it sent stays."))
+    return redirect("hl7", slug=request.tenant.slug)
+
+
+@require_POST
+@hospital_page("node.manage")
+def destination_create(request: HospitalRequest) -> HttpResponse:
+    form = Hl7DestinationForm(request.POST)
+    if form.is_valid():
+        try:
+            destination_add(actor=request.actor, **form.cleaned_data)
+        except DestinationError as error:
+            form.add_error(error.field, str(error))
+        else:
+            messages.success(request, _("Reports that are issued from now on go there too."))
+            return redirect("hl7", slug=request.tenant.slug)
+    return _page(request, there=form)
+
+
+@require_POST
+@hospital_page("node.manage")
+def destination_delete(request: HospitalRequest, destination_id: int) -> HttpResponse:
+    row = destination_get(destination_id=min(destination_id, 2**63 - 1))
+    if row is None:
+        raise Http404
+    destination_remove(actor=request.actor, row=row)
+    messages.success(request, _("Nothing goes there any more."))
     return redirect("hl7", slug=request.tenant.slug)
 
 

@@ -59,10 +59,10 @@ def batches() -> list[list[str]]:
     attribute's job, which no study passes, in tests/imaging/test_query_tags_job.py; those of a job that leaves the house in
     tests/ai/test_dispatch_faults.py; those of a node that is asked for commitment in tests/ai/delivery/test_commitment_faults.py;
     those of an export in bulk in tests/fhirapi/bulk/test_run.py; those of a merge of patients in tests/imaging/test_merging.py, of an HL7
-    message in tests/imaging/hl7/test_listener.py; those of a subscriber in tests/fhirapi/subscriptions, of a push to an EHR in
-    tests/fhirapi/push.
+    message in tests/imaging/hl7/test_listener.py and tests/ai/delivery/test_oru.py; those of a subscriber in
+    tests/fhirapi/subscriptions, of a push to an EHR in tests/fhirapi/push.
     """
-    elsewhere = ("upload.", "reindex.", "outgoing.", "results.after", "commitment.", "bulk.", "merge.", "hl7.", "notify.", "push.")
+    elsewhere = ("upload.", "reindex.", "outgoing.", "results.after", "commitment.", "bulk.", "merge.", "hl7.", "notify.", "push.", "oru.")
     found = [point for point in points() if not point.startswith(elsewhere)]
     return [found[start : start + 4] for start in range(0, len(found), 4)]
 

@@ -13,6 +13,7 @@ from imaging.certificates.services import certificate_sign
 from imaging.hl7.sources import source_add
 from imaging.models import (
     CommitmentRequest,
+    Hl7Destination,
     Hl7Message,
     Instance,
     Node,
@@ -140,6 +141,8 @@ PAGES = {
     "hl7": ("GET", (), "node.manage"),
     "hl7-source-create": ("POST", (), "node.manage"),
     "hl7-source-delete": ("POST", ("source_id",), "node.manage"),
+    "hl7-destination-create": ("POST", (), "node.manage"),
+    "hl7-destination-delete": ("POST", ("destination_id",), "node.manage"),
     "hl7-message-again": ("POST", ("message_id",), "node.manage"),
     "merges": ("GET", (), "workitem.decide"),
     "merge-find": ("POST", (), "workitem.decide"),
@@ -228,6 +231,8 @@ MACHINES = {
     "api-workitem-resolve": ("POST", ("item_id",), "workitem.decide"),
     "api-hl7-sources": ("GET", (), "node.manage"),
     "api-hl7-source": ("GET", ("source_id",), "node.manage"),
+    "api-hl7-destinations": ("GET", (), "node.manage"),
+    "api-hl7-destination": ("GET", ("destination_id",), "node.manage"),
     "api-hl7-messages": ("GET", (), "node.manage"),
     "api-hl7-message-again": ("POST", ("message_id",), "node.manage"),
     "api-merges": ("GET", (), "delivery.manage"),
@@ -370,7 +375,8 @@ def study(mercy):
         one, other = Patient.objects.order_by("id")
         merge = PatientMerge.objects.create(gone=other, surviving=one, origin="api", merged_by="user:x", merged_at=now)
         source = source_add(actor=ACTOR, name="RIS", needs_tls=True)
-        message = Hl7Message.objects.create(source_id=1, sha256="x", body=b"x", state="failed", received_at=now)
+        there = Hl7Destination.objects.create(name="x", host="x", port=1, created_at=now)
+        message = Hl7Message.objects.create(source_id=there.id, sha256="x", body=b"x", state="failed", received_at=now)
         ehr = EhrServer.objects.create(name="x", base_url="https://10.0.0.1/fhir", created_at=now)
         EhrPush.objects.create(server=ehr, report="r", version=1, state="dead", created_at=now)
         Subscriber.objects.create(
@@ -415,7 +421,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "job_uuid": job.uuid, "platform": "medhub-quantify", "algorithm": "lung-density-mask", "recall": stop.uuid,
         "rule": RULE, "rules_version": 1, "rules_other": 1, "filter_id": filter_of(found.tenant_id), "group": "g1",
         "export": found.uuid, "name": "Patient-1", "subscription": "s1", "merge_id": merge.id,
-        "source_id": source_of(found.tenant_id, source), "message_id": message.id,
+        "source_id": source_of(found.tenant_id, source), "message_id": message.id, "destination_id": message.source_id,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})
 
@@ -454,7 +460,7 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
         if {
             "uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id", "tag_id", "report", "report_delivery",
-            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id",
+            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id", "destination_id",
             "server", "push_id", "subscriber_id",
         } & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
@@ -484,7 +490,7 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
         assert own.status_code not in {401, 403, 500}, (name, own.status_code)
         if {
             "fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id", "tag_id", "report", "report_delivery",
-            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id",
+            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id", "destination_id",
             "server", "push_id", "subscription",
         } & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)

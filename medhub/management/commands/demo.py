@@ -17,7 +17,17 @@ from ai.models import Report
 from imaging.models import Study
 from medhub import database
 from medhub.demo.follow import DemoFailed, report_tell, study_follow
-from medhub.demo.seed import MERCY, OLAF, PASSWORD, facts_before, hl7_facts, hospital_facts, hospital_seed, tokens_of
+from medhub.demo.seed import (
+    MERCY,
+    OLAF,
+    PASSWORD,
+    facts_before,
+    hl7_facts,
+    hospital_facts,
+    hospital_seed,
+    oru_address,
+    tokens_of,
+)
 from medhub.embedded import EmbeddedError
 from medhub.stack import ROOT, Ports, Stack, StackError, signals_raised
 
@@ -43,7 +53,7 @@ class Command(BaseCommand):
             except OSError as error:
                 raise CommandError("a demo of this folder is running; end it with Ctrl-C") from error
             try:
-                with signals_raised(), Stack(home=home, ports=ports) as stack:
+                with signals_raised(), Stack(home=home, ports=ports, egress=(oru_address(),)) as stack:
                     Demo(console, stack).run(study, is_once=options["once"])
             except KeyboardInterrupt:
                 console.print("\nstopped")
