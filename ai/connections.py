@@ -199,3 +199,16 @@ def _key_new() -> str:
 
 def _sealed(text: str) -> str:
     return secret_seal(text.encode(), tenant_id=tenant_id_current())
+
+
+def connections_pushed() -> list[Connection]:
+    """Those of the hospital in scope whose answers come by themselves, by name."""
+    rows = Connection.objects.order_by("name", "id")
+    return [row for row in rows if row.platform in platforms() and _is_pushed(row)]
+
+
+def _is_pushed(row: Connection) -> bool:
+    try:
+        return platforms()[row.platform].is_pushed(connection_settings(row))
+    except PlatformError:
+        return False

@@ -27,6 +27,7 @@ MESSAGES: dict[str, str] = {
     "ADT^A04": "fhirapi.adt.patient_message_take",
     "ADT^A08": "fhirapi.adt.patient_message_take",
     "ADT^A31": "fhirapi.adt.patient_message_take",
+    "ORU^R01": "ai.oru.result_message_take",
     "ADT^A40": "imaging.hl7.merges.merge_message_take",
 }
 

@@ -220,6 +220,14 @@ class Hl7SourceForm(PlainForm):
     sending_facility = forms.CharField(label=_("Sending facility (MSH-4)"), max_length=64, required=False)
     receiving_application = forms.CharField(label=_("Receiving application (MSH-5)"), max_length=64, required=False)
     receiving_facility = forms.CharField(label=_("Receiving facility (MSH-6)"), max_length=64, required=False)
+    connection_id = forms.TypedChoiceField(
+        label=_("Results of an AI platform"), required=False, coerce=int, empty_value=None,
+        help_text=_("Then it may send results (ORU) of its own jobs, and nothing else."),
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, connections: Sequence[tuple[int, str]] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["connection_id"].choices = [("", _("no: orders, patients, merges")), *connections]  # type: ignore[attr-defined]
 
     def clean_addresses(self) -> list[str]:
         return str(self.cleaned_data["addresses"]).split()

@@ -28,9 +28,12 @@ SHOWN = 200
 
 
 class Handler(Protocol):
-    """Called in the scope and transaction of the message. Raises MessageRefused; then nothing of it stays but the message itself."""
+    """Called in the scope and transaction of the message. Raises MessageRefused; then nothing of it stays but the message itself.
 
-    def __call__(self, *, actor: Actor, told: Told, source: Hl7Source, body: bytes) -> None: ...
+    Another outcome than AA for what was kept all the same.
+    """
+
+    def __call__(self, *, actor: Actor, told: Told, source: Hl7Source, body: bytes) -> Outcome | None: ...
 
 
 def handlers() -> Mapping[str, str]:
@@ -69,14 +72,14 @@ def message_handle(*, tenant_id: int, message_id: int, told: Told, source: Hl7So
         with trace(""), tenant_scope(tenant_id):
             row = Hl7Message.objects.select_for_update(of=("self",)).get(id=message_id)
             if row.state == Hl7Message.State.DONE:
-                return Outcome()
-            _handler(told, source)(actor=actor, told=told, source=source, body=bytes(row.body))
-            _settle(row.id, Outcome(), state=Hl7Message.State.DONE)
+                return Outcome(code=row.code or SUCCESS, where=row.place, words=row.reason)
+            done = _handler(told, source)(actor=actor, told=told, source=source, body=bytes(row.body)) or Outcome()
+            _settle(row.id, done, state=Hl7Message.State.DONE)
             audit_record(
                 actor=actor, action="hl7.message", object_type="Hl7Message", object_id=str(row.id), detail={"kind": row.kind}
             )
             fault("hl7.before_commit")
-            return Outcome()
+            return done
     except MessageRefused as error:
         outcome = Outcome(code=error.code, where=error.where, words=error.words)
     except DatabaseError:

@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from ai.connections import connections_pushed
 from imaging.hl7.destinations import DestinationError, destination_add, destination_get, destination_remove, destinations_list
 from imaging.hl7.messages import message_again, messages_list
 from imaging.hl7.sources import SourceError, source_add, source_get, source_remove, sources_list
@@ -28,9 +29,14 @@ def _state(row: Hl7Message) -> StateWords:
     return StateWords(STATES[row.state], words[row.state], reason)
 
 
+def _connections() -> list[tuple[int, str]]:
+    """AI platforms whose answers come by themselves."""
+    return [(one.id, one.name) for one in connections_pushed()]
+
+
 def _page(request: HospitalRequest, form: Hl7SourceForm | None = None, there: Hl7DestinationForm | None = None) -> HttpResponse:
     context: dict[str, Any] = {
-        "sources": sources_list(), "form": form or Hl7SourceForm(), "there": there or Hl7DestinationForm(),
+        "sources": sources_list(), "form": form or Hl7SourceForm(connections=_connections()), "there": there or Hl7DestinationForm(),
         "destinations": destinations_list(), "messages_in": [(row, _state(row)) for row in messages_list(limit=SHOWN)], "shown": SHOWN,
     }  # fmt: skip
     return render(request, "portal/hl7.html", context)
@@ -44,7 +50,7 @@ def hl7_page(request: HospitalRequest) -> HttpResponse:
 @require_POST
 @hospital_page("node.manage")
 def source_create(request: HospitalRequest) -> HttpResponse:
-    form = Hl7SourceForm(request.POST)
+    form = Hl7SourceForm(request.POST, connections=_connections())
     if form.is_valid():
         try:
             source_add(actor=request.actor, **form.cleaned_data)
