@@ -15,6 +15,8 @@ CHECKED = (
     "made from DICOM and AI results is read-only over REST, except Patient and Organization, which a client may take over."
 )
 SUBSCRIBED = "rest-hook only. status is this server's: a client asks for requested or off. What headers hold is not shown again."
+OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 HUB_WRITES = "Written by this server alone."
 GUARD = " For those who may read the audit trail."
 
@@ -37,13 +39,21 @@ def capability_statement(*, base: str, formats: Sequence[str], profiles: Mapping
             {
                 "mode": "server",
                 "documentation": CHECKED,
-                "security": {"description": SECURITY},
+                "security": {
+                    "extension": [{"url": OAUTH, "extension": [{"url": "token", "valueUri": token_url(base)}]}],
+                    "service": [{"coding": [{"system": SERVICES, "code": "SMART-on-FHIR"}], "text": "SMART Backend Services"}],
+                    "description": SECURITY,
+                },
                 "resource": [_resource(rtype, base) | _profiles(rtype, profiles) for rtype in TYPES.values()],
                 "interaction": [{"code": code} for code in SYSTEM],
                 "operation": _operations(""),
             }
         ],
     }
+
+
+def token_url(base: str) -> str:
+    return f"{base.rpartition('/fhir/')[0]}/oauth/token"
 
 
 def includes(rtype: ResourceType) -> list[str]:

@@ -7,7 +7,7 @@ from fhirapi.views.bundle import SystemView
 from fhirapi.views.everything import EverythingView
 from fhirapi.views.history import HistoryView
 from fhirapi.views.keys import jwks
-from fhirapi.views.metadata import MetadataView, OpenApiView
+from fhirapi.views.metadata import MetadataView, OpenApiView, SmartView
 from fhirapi.views.operations import MatchView, MetaChangeView, MetaView, ValidateView
 from fhirapi.views.parameter import SearchParameterView
 from fhirapi.views.read import UnknownView, VersionView
@@ -18,6 +18,7 @@ from fhirapi.views.write import ResourceView, TypeView
 urlpatterns = [
     path("", SystemView.as_view(), name="fhir-system"),
     path("metadata", MetadataView.as_view(), name="fhir-metadata"),
+    path(".well-known/smart-configuration", SmartView.as_view(), name="fhir-smart"),
     path("openapi.json", OpenApiView.as_view(), name="fhir-openapi"),
     path("_history", HistoryView.as_view(), name="fhir-history"),
     path("_search", SystemFormView.as_view(), name="fhir-system-form"),

@@ -22,6 +22,7 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("t/<slug:slug>/fhir/r4", SystemView.as_view(), name="fhir-base"),  # a redirect would lose the body of a transaction
     path("t/<slug:slug>/fhir/r4/", include("fhirapi.urls")),
+    path("t/<slug:slug>/oauth/", include("tenants.oauth.urls")),
     path("t/<slug:slug>/dicomweb/", include("imaging.dicomweb.urls")),
     path("t/<slug:slug>/dicomweb/", include("ai.workitems.urls")),
     path("t/<slug:slug>/performer/<uuid:job>/dicomweb/", include("ai.performer.urls")),

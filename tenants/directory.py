@@ -11,6 +11,8 @@ DIRECTORY = {
     "tenants_tenant": "slug -> hospital, read by every door before a scope",
     "tenants_membership": "who may enter which hospital, read before a scope",
     "tenants_apitoken": "token hash -> hospital, read before a scope",
+    "tenants_oauthclient": "client id -> hospital, its public keys and most scopes, read before a scope",
+    "tenants_oauthassertion": "digests of assertions that were used, checked before a scope",
     "tenants_calledae": "called AE title -> hospital, read before a scope",
     "tenants_authority": "certificates that the TLS listener trusts, read before a scope; no private key",
     "tenants_devicecertificate": "client certificate -> hospital, read before a scope",

@@ -129,6 +129,11 @@ class SessionAuthentication(BaseAuthentication):
         return None, SessionHolder(user.pk, membership.tenant_id, membership.tenant.slug, membership.role)
 
 
+def actor_name(holder: TokenHolder) -> str:
+    """Who acts: a client whatever its token of the hour, else the key."""
+    return f"client:{holder.client_id}" if holder.client_id else f"token:{holder.token_id}"
+
+
 def is_foreign(request: Request) -> bool:
     """Does a page of another origin ask? Such a page needs a token: a cookie would make every site act as its reader."""
     origin = request.META.get("HTTP_ORIGIN", "")
@@ -144,6 +149,7 @@ class HospitalAPIView(APIView):
     authentication_classes: list[type[BaseAuthentication]] = [TokenAuthentication]
     permission_classes: list[Any] = []
     capabilities: dict[str, str] = {}
+    takes_scopes = False  # True for doors that look at a token's SMART scopes themselves
     is_scoped = True  # False for views that take long from outside: they open short scopes themselves
     tenant_id: int
     actor: Actor
@@ -170,8 +176,10 @@ class HospitalAPIView(APIView):
             raise exceptions.MethodNotAllowed(method)
         if not is_allowed(role=holder.role, capability=self.capabilities[method]):
             raise exceptions.PermissionDenied
+        if getattr(holder, "scopes", "") and not self.takes_scopes:  # scopes speak of FHIR resources, and of nothing else
+            raise exceptions.PermissionDenied
         self.tenant_id = holder.tenant_id
-        name = f"token:{holder.token_id}" if isinstance(holder, TokenHolder) else f"user:{holder.user_id}"
+        name = f"user:{holder.user_id}" if isinstance(holder, SessionHolder) else actor_name(holder)
         self.actor = Actor(name=name, address=address_of(request))
         self._stack.enter_context(trace(""))
         if self.is_scoped:

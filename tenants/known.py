@@ -34,6 +34,8 @@ class TokenHolder(NamedTuple):
     connection_id: int | None = None  # of a performer: the only AI connection that it works for
     job: UUID | None = None  # the only job of it
     expires_at: datetime | None = None
+    scopes: str = ""  # SMART scopes; empty: all that the role may
+    client_id: str = ""
 
 
 class KnownTokens:

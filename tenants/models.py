@@ -91,6 +91,37 @@ class Membership(models.Model):
         return str(self.id)
 
 
+class OAuthClient(models.Model):
+    """A program of a hospital: read before a scope exists, by its id, when it asks for a token. Public keys only."""
+
+    id = models.BigIntegerField(primary_key=True, default=id_new, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    client_id = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=80)
+    kind = models.CharField(max_length=16)  # backend: signs in with a key pair; key: a plain key with scopes
+    scopes = models.TextField()  # what it may be given at most, separated by spaces
+    jwks = models.JSONField(default=dict, blank=True)  # as registered, or as last fetched
+    jwks_url = models.CharField(max_length=500, default="", blank=True)
+    jwks_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.CharField(max_length=128, default="", blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.client_id
+
+
+class OAuthAssertion(models.Model):
+    """An assertion's jti that was used, by a digest with its client: it is not taken twice (RFC 7523 3)."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.digest
+
+
 class ApiToken(models.Model):
     """A machine's key. Only its SHA-256 is kept: 32 random bytes need no slow hash.
 
@@ -108,6 +139,8 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     connection_id = models.BigIntegerField(null=True, blank=True)  # ai.Connection: plain, the directory knows no walled table
     job = models.UUIDField(null=True, blank=True)
+    scopes = models.TextField(default="", db_default="", blank=True)  # SMART scopes; empty: all that the role may
+    client = models.ForeignKey(OAuthClient, models.CASCADE, null=True, blank=True)
 
     def __str__(self) -> str:
         return str(self.id)

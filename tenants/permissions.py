@@ -4,20 +4,20 @@ CAPABILITIES: dict[str, frozenset[str]] = {
     "owner": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "dicom.read", "dicom.delete", "node.manage",
         "transfer.manage", "delivery.manage", "audit.read", "storage.manage", "workitem.decide", "certificate.manage",
-        "query.manage", "fhir.manage", "ups.read", "ai.read", "ai.write", "report.review",
+        "query.manage", "fhir.manage", "ups.read", "ai.read", "ai.write", "report.review", "client.manage",
     }),
     "admin": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "dicom.delete",
         "node.manage", "transfer.manage", "delivery.manage", "storage.manage", "workitem.decide", "certificate.manage",
         "query.manage", "fhir.manage", "ups.read", "ups.create", "ups.perform", "ups.cancel", "ai.read", "ai.write",
-        "report.review",
+        "report.review", "client.manage",
     }),
     "radiologist": frozenset({
         "hospital.view", "study.read", "dicom.read", "report.read", "report.review", "transfer.manage", "ai.read",
     }),
     "integrator": frozenset({
         "hospital.view", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "node.manage", "transfer.manage", "delivery.manage",
-        "query.manage", "ups.read", "ups.create", "ups.perform", "ups.cancel", "ai.read",
+        "query.manage", "ups.read", "ups.create", "ups.perform", "ups.cancel", "ai.read", "client.manage",
     }),
     "auditor": frozenset({"hospital.view", "audit.read"}),
     "billing": frozenset({"hospital.view"}),

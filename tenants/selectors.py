@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from tenants.known import TokenHolder, known_tokens
-from tenants.models import ApiToken, Authority, CalledAE, DeviceCertificate, Hook, Membership, Tenant, User
+from tenants.models import ApiToken, Authority, CalledAE, DeviceCertificate, Hook, Membership, OAuthClient, Tenant, User
 from tenants.services import token_digest
 
 
@@ -37,8 +37,8 @@ def token_holder(*, text: str) -> TokenHolder | None:
 def _holder_read(digest: str) -> TokenHolder | None:
     with connection.cursor() as cursor:  # no ORM object for what is asked before a machine's requests
         cursor.execute(
-            "SELECT k.id, t.id, t.slug, k.role, k.connection_id, k.job, k.expires_at "
-            "FROM tenants_apitoken k JOIN tenants_tenant t ON t.id = k.tenant_id "
+            "SELECT k.id, t.id, t.slug, k.role, k.connection_id, k.job, k.expires_at, k.scopes, coalesce(c.client_id, '') "
+            "FROM tenants_apitoken k JOIN tenants_tenant t ON t.id = k.tenant_id LEFT JOIN tenants_oauthclient c ON c.id = k.client_id "
             "WHERE k.digest = %s AND k.revoked_at IS NULL AND t.is_active",
             [digest],
         )
@@ -51,6 +51,12 @@ def token_role(*, tenant_id: int, token_id: int) -> str:
     live = ApiToken.objects.filter(id=token_id, tenant_id=tenant_id, revoked_at=None, tenant__is_active=True)
     found = live.values_list("role", "expires_at").first()
     return found[0] if found is not None and (found[1] is None or found[1] > timezone.now()) else ""
+
+
+def client_scopes(*, tenant_id: int, client_id: str) -> str:
+    """What a client of this hospital may be given at most; "" once it is revoked or the hospital is switched off."""
+    live = OAuthClient.objects.filter(client_id=client_id, tenant_id=tenant_id, revoked_at=None, tenant__is_active=True)
+    return live.values_list("scopes", flat=True).first() or ""
 
 
 def membership_get(*, user_id: UUID, slug: str) -> Membership | None:

@@ -30,8 +30,9 @@ from journal.outbox import lease_end
 from journal.wall.ids import id_new
 from journal.wall.scope import tenant_id_current
 from tenants.crypto import SecretLostError, secret_open, secret_seal
+from tenants.oauth.scopes import access_of
 from tenants.permissions import is_allowed
-from tenants.selectors import token_role
+from tenants.selectors import client_scopes, token_role
 
 State = Subscriber.State
 NUMBER = TYPES["Subscription"].number
@@ -162,6 +163,9 @@ def subscriber_claim(*, subscriber_id: int) -> Subscriber | None:
 def creator_may(row: Subscriber) -> bool:
     """May whoever made it still read? A key that is revoked or whose role is another one stops its subscriptions."""
     kind, _, number = row.creator.partition(":")
+    if kind == "client":
+        scopes = client_scopes(tenant_id=row.tenant_id, client_id=number)
+        return bool(scopes) and all(access_of(scopes).may(row.rtype, letter) for letter in "rs")
     if kind != "token" or not number.isdigit():
         return False
     role = token_role(tenant_id=row.tenant_id, token_id=int(number))

@@ -2,7 +2,7 @@
 
 import gzip
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -17,16 +17,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from fhirapi.access import Scoped
 from fhirapi.interactions import GUARDED
 from fhirapi.jsontext import json_dump, json_load
 from fhirapi.outcomes import ISSUES, FhirError, outcome, outcome_response
 from fhirapi.registry import TYPES
+from fhirapi.search.pages import resource_search
+from fhirapi.search.query import query_parse
+from fhirapi.sources import hospital_read
 from fhirapi.store import StoreConflictError
 from fhirapi.subscriptions.rows import Author
 from fhirapi.views.formats import FHIR_JSON, FHIR_XML, JSON_TYPES, XML_TYPES
 from fhirapi.xmlformat import xml_write
 from journal.wall.scope import is_in_scope, tenant_scope
 from tenants.doors import HospitalAPIView
+from tenants.oauth.scopes import Pairs
 from tenants.permissions import is_allowed
 
 log = logging.getLogger(__name__)
@@ -154,6 +159,11 @@ class FhirView(FhirErrors, HospitalAPIView):
     # HEAD reads as well: a method that is not listed would need no capability.
     capabilities = {"GET": "fhir.read", "HEAD": "fhir.read", "POST": "fhir.read"}
     hidden: frozenset[str]  # types that this caller may not see
+    takes_scopes = True
+    letters: Mapping[str, str] = dict.fromkeys(["GET", "HEAD", "POST"], "r")  # what a SMART scope must say, by method; "": nothing
+    implied = ""  # the type of an address that does not name it
+    scoped: Scoped | None = None  # of a token with scopes
+    narrowed: Sequence[Pairs] = ()  # what narrows the request's type
     is_guarded = True  # False where nothing that is stored is looked at
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -162,6 +172,35 @@ class FhirView(FhirErrors, HospitalAPIView):
         super().initial(request, *args, **kwargs)
         holder: Any = request.auth
         self.hidden = frozenset(name for name, guard in GUARDED.items() if not is_allowed(role=holder.role, capability=guard))
+        if scopes := getattr(holder, "scopes", ""):
+            self._scope(Scoped(scopes), request.method or "", kwargs.get("rtype", "") or self.implied)
+
+    def _scope(self, scoped: Scoped, method: str, rtype: str) -> None:
+        """Raises FhirError 403 where the token's scopes do not allow this on its type."""
+        self.scoped, letters = scoped, self.letters.get(method, "")
+        if not letters:
+            return
+        self.hidden |= scoped.hidden(letters)
+        if rtype in TYPES:
+            if letters in {"r", "s"}:
+                self.narrowed = scoped.narrowed(rtype, letters)
+            else:
+                scoped.whole_check(rtype, letters)
+            self.hidden -= {rtype} - set(GUARDED)
+
+    def narrow_check(self, rtype: str, fhir_id: str) -> None:
+        """A narrowed type: is this one of those that may be read? Raises FhirError 404, as if it were not there."""
+        if not self.narrowed:
+            return
+        base = base_url(self.request, self.kwargs["slug"])
+        for variant in self.narrowed:
+            parsed = query_parse(
+                tenant_id=self.tenant_id, rtype=rtype, pairs=[("_id", fhir_id), *variant], base=base, zone=lambda: hospital_read().zone,
+                is_strict=True,
+            )  # fmt: skip
+            if resource_search(query=parsed.query).matches:
+                return
+        raise FhirError(404)
 
 
 class WritingView(FhirView):

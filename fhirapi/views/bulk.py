@@ -36,6 +36,7 @@ POLL_SECONDS = 5
 class ExportView(FhirView):
     """GET and POST [base]/$export."""
 
+    letters = dict.fromkeys(["GET", "HEAD", "POST"], "rs")
     level = Level.SYSTEM
 
     def get(self, request: Request, slug: str, group: str = "") -> Response:
@@ -86,6 +87,7 @@ class BulkStatusView(FhirView):
     """GET and DELETE [base]/bulk/[export]."""
 
     capabilities = FhirView.capabilities | {"DELETE": "fhir.read"}
+    letters = dict.fromkeys(["GET", "HEAD", "DELETE"], "rs")
     http_method_names = ["get", "head", "delete"]
 
     def get(self, request: Request, slug: str, export: UUID) -> HttpResponseBase:
@@ -123,6 +125,7 @@ class BulkFileView(FhirView):
     """GET [base]/bulk/[export]/[file].ndjson."""
 
     http_method_names = ["get", "head"]
+    letters = dict.fromkeys(["GET", "HEAD"], "rs")
     content_negotiation_class = AnyNegotiation
 
     def get(self, request: Request, slug: str, export: UUID, name: str) -> HttpResponseBase:

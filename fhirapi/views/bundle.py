@@ -1,5 +1,6 @@
 """POST [base]: batch and transaction (FHIR R4 3.1.0.11)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -31,6 +32,7 @@ class BundleView(WritingView):
     """Whoever may only read may send a bundle of reads; each entry that writes needs its own capability."""
 
     capabilities = {"POST": "fhir.read"}
+    letters: Mapping[str, str] = {}  # each entry's own
 
     def post(self, request: Request, slug: str) -> HttpResponseBase:
         bundle = resource_of(tree_read(request, limit=settings.MEDHUB_FHIR_BUNDLE_BYTES), rtype="Bundle")
@@ -70,6 +72,8 @@ class BundleView(WritingView):
             entries = entries_read(bundle=bundle, base=base, limit=settings.MEDHUB_FHIR_BUNDLE_ENTRIES)
             if any(entry.method not in READS for entry in entries):
                 self.writer_check(request)
+            if self.scoped:
+                self.scoped.entries_check(entries)
             return Response(self.settled(lambda: self.all_or_nothing(request, slug, base, entries)))
         except EntryRefusedError as error:
             return _refusal(error)
@@ -109,6 +113,7 @@ class SystemView(BundleView, SystemSearchView):
     """[base]: bundles by POST, a search over all types by GET."""
 
     capabilities = SystemSearchView.capabilities
+    letters = {"GET": "s", "HEAD": "s"}
 
 
 def _is_full(request: Request, entry: Entry) -> bool:

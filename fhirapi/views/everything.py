@@ -33,6 +33,8 @@ PARAMETERS = (*ONCE, "_type")
 class EverythingView(FhirView):
     """Two statements a page: the patient, and what belongs to them."""
 
+    implied = "Patient"
+
     def get(self, request: Request, slug: str, patient: str) -> Response:
         pairs = [(name, value) for name, values in request.query_params.lists() for value in values if name not in FORM]
         return self.answer(request, slug, patient, pairs)
@@ -42,6 +44,8 @@ class EverythingView(FhirView):
 
     def answer(self, request: Request, slug: str, patient: str, pairs: Pairs) -> Response:
         found("Patient", patient)
+        if self.scoped:
+            self.scoped.whole_check("Patient", "r")
         base, place = base_url(request, slug), f"Patient/{patient}/$everything"
         ignored = sorted({name for name, _ in pairs} - {CURSOR, *PARAMETERS})
         if ignored and preference(request, "handling") == "strict":

@@ -28,6 +28,30 @@ class MetadataView(FhirErrors):
         return Response(orjson.dumps(statement))
 
 
+class SmartView(FhirErrors):
+    """GET [base]/.well-known/smart-configuration (SMART App Launch 2.2, conformance): what can be done here, and no more."""
+
+    authentication_classes = []
+    capabilities: dict[str, str] = {}
+
+    def get(self, request: Request, slug: str) -> HttpResponse:
+        if hospital_id(slug=slug) is None:
+            raise FhirError(404)
+        oauth = request.build_absolute_uri(f"/t/{slug}/oauth")
+        found = {
+            "token_endpoint": f"{oauth}/token",
+            "introspection_endpoint": f"{oauth}/introspect",
+            "revocation_endpoint": f"{oauth}/revoke",
+            "registration_endpoint": f"{oauth}/register",
+            "grant_types_supported": ["client_credentials"],
+            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["RS384", "ES384"],
+            "scopes_supported": ["system/*.cruds", "system/*.rs", "system/*.read", "system/*.write"],
+            "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
+        }
+        return HttpResponse(orjson.dumps(found), content_type="application/json")
+
+
 class OpenApiView(FhirErrors):
     """GET [base]/openapi.json."""
 

@@ -27,6 +27,8 @@ MATCHES = 10  # people, where no count is asked for
 class ValidateView(FhirView):
     """POST [base]/[type]/$validate and [base]/[type]/[id]/$validate; GET looks at the stored resource."""
 
+    letters = {"GET": "r", "HEAD": "r"}
+
     def get(self, request: Request, slug: str, rtype: str, fhir_id: str) -> Response:
         return self.answer(request, rtype, self.stored(rtype, fhir_id))
 
@@ -52,12 +54,17 @@ class ValidateView(FhirView):
 
     def stored(self, rtype: str, fhir_id: str) -> Any:
         document = found(rtype, fhir_id)
+        if self.scoped:
+            self.scoped.whole_check(rtype, "r")
         audit_record(actor=self.actor, action="fhir.read", object_type=rtype, object_id=fhir_id)
         return json_load(document.content.encode())
 
 
 class MatchView(FhirView):
     """POST [base]/Patient/$match."""
+
+    letters = dict.fromkeys(["GET", "HEAD", "POST"], "rs")
+    implied = "Patient"
 
     def post(self, request: Request, slug: str) -> Response:
         tree = tree_read(request)
@@ -97,6 +104,8 @@ class MetaView(FhirView):
     def get(self, request: Request, slug: str, rtype: str = "", fhir_id: str = "") -> Response:
         if rtype:
             type_check(rtype)
+        if self.narrowed and self.scoped:
+            self.scoped.whole_check(rtype, "r")
         if fhir_id:
             meta = json_load(found(rtype, fhir_id).content.encode())["meta"]
         else:
@@ -112,6 +121,7 @@ class MetaChangeView(WritingView):
     """POST [base]/[type]/[id]/$meta-add and $meta-delete."""
 
     capabilities = {"POST": "fhir.write"}
+    letters = {"POST": "u"}
     is_deletion = False
 
     def post(self, request: Request, slug: str, rtype: str, fhir_id: str) -> Response:

@@ -36,6 +36,7 @@ class ReadView(FhirView):
         document = resource_read(rtype=rtype, fhir_id=fhir_id) if ID.fullmatch(fhir_id) else None
         if document is None:
             raise FhirError(404)
+        self.narrow_check(rtype, fhir_id)
         audit_record(actor=self.actor, action="fhir.read", object_type=rtype, object_id=fhir_id)
         return document_response(request, document)
 
@@ -49,6 +50,8 @@ class VersionView(FhirView):
         document = version_read(rtype=rtype, fhir_id=fhir_id, version=int(version)) if is_asked else None
         if document is None:
             raise FhirError(404)
+        if self.narrowed and self.scoped:  # an old version may be one that is not within the scope
+            self.scoped.whole_check(rtype, "r")
         audit_record(actor=self.actor, action="fhir.history", object_type=rtype, object_id=fhir_id)
         return document_response(request, document)
 

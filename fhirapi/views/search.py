@@ -8,6 +8,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fhirapi.access import pairs_narrowed
 from fhirapi.bundles import link_url, searchset
 from fhirapi.outcomes import FhirError
 from fhirapi.search.form import document_form
@@ -27,10 +28,15 @@ Pairs = list[tuple[str, str]]
 class SearchAnswer(FhirView):
     """What all ways of asking share. An empty type is the whole system; `patient` narrows to one's compartment."""
 
+    letters = dict.fromkeys(["GET", "HEAD", "POST"], "s")
+
     def answer(self, request: Request, slug: str, rtype: str, pairs: Pairs, patient: str = "") -> Response:
         if rtype:
             type_check(rtype)
         base = base_url(request, slug)
+        if self.narrowed and any(name.startswith(("_include", "_revinclude", "_has")) or "." in name for name, _ in pairs):
+            raise FhirError(403, "With a narrowed scope nothing is asked or included by the way.")
+        pairs = pairs_narrowed(pairs=pairs, variants=self.narrowed)
         self._zone: ZoneInfo | None = None
         parsed = query_parse(
             tenant_id=self.tenant_id, rtype=rtype, pairs=pairs, base=base, zone=self.zone, is_strict=_is_strict(request),

@@ -25,6 +25,8 @@ class StatusesView(FhirView):
     """GET and POST [base]/Subscription/$status?id=...&status=..."""
 
     http_method_names = ["get", "head", "post"]
+    letters = dict.fromkeys(["GET", "HEAD", "POST"], "rs")
+    implied = "Subscription"
 
     def get(self, request: Request, slug: str, subscription: str = "") -> Response:
         return self.answer(request, slug, subscription)
@@ -59,6 +61,9 @@ class StatusView(StatusesView):
 
 class EventsView(FhirView):
     """GET and POST [base]/Subscription/[id]/$events."""
+
+    letters = dict.fromkeys(["GET", "HEAD", "POST"], "rs")
+    implied = "Subscription"
 
     http_method_names = ["get", "head", "post"]
 

@@ -6,6 +6,7 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fhirapi.access import LETTER_OF
 from fhirapi.interactions import is_writable
 from fhirapi.outcomes import FhirError
 from fhirapi.patch.patches import patch_make
@@ -47,6 +48,8 @@ class WriteView(WritingView):
 class ResourceView(WriteView, ReadView):
     """[base]/[type]/[id]."""
 
+    letters = LETTER_OF
+
     def put(self, request: Request, slug: str, rtype: str, fhir_id: str) -> Response:
         writable_check(rtype)
         change = Change(
@@ -69,9 +72,13 @@ class ResourceView(WriteView, ReadView):
 class TypeView(WriteView, SearchView):
     """[base]/[type], with criteria in the query or in If-None-Exist."""
 
+    letters = LETTER_OF | {"GET": "s", "HEAD": "s"}
+
     def post(self, request: Request, slug: str, rtype: str) -> Response:
         writable_check(rtype)
         criteria = self.criteria_of_create(request, rtype)
+        if criteria:
+            self.criteria_check(request, rtype)
         resource = body_resource(request, rtype) | {"id": fhir_id_new()}
         change = Change(rtype=rtype, fhir_id=resource["id"], resource=resource, is_new=True)
 
@@ -91,6 +98,7 @@ class TypeView(WriteView, SearchView):
 
     def put(self, request: Request, slug: str, rtype: str) -> Response:
         writable_check(rtype)
+        self.criteria_check(request, rtype)
         criteria, version = criteria_of(request, rtype), if_match(request)
         resource = body_resource(request, rtype)
 
@@ -103,6 +111,7 @@ class TypeView(WriteView, SearchView):
 
     def patch(self, request: Request, slug: str, rtype: str) -> Response:
         writable_check(rtype)
+        self.criteria_check(request, rtype)
         criteria, version, patch = criteria_of(request, rtype), if_match(request), body_patch(request)
 
         def change() -> Done:
@@ -113,6 +122,7 @@ class TypeView(WriteView, SearchView):
 
     def delete(self, request: Request, slug: str, rtype: str) -> Response:
         writable_check(rtype)
+        self.criteria_check(request, rtype)
         criteria, version = criteria_of(request, rtype), if_match(request)
 
         def delete() -> Done:
@@ -120,6 +130,12 @@ class TypeView(WriteView, SearchView):
             return self.write(Change(rtype=rtype, fhir_id=fhir_id, is_deletion=True, version=version))
 
         return self.answer_done(request, slug, self.settled(delete))
+
+    def criteria_check(self, request: Request, rtype: str) -> None:
+        """A token with scopes needs s as well. Raises FhirError 403."""
+        if self.scoped:
+            query = request.headers.get("If-None-Exist", "") or request._request.META.get("QUERY_STRING", "")
+            self.scoped.criteria_check(rtype, query)
 
     def found(self, request: Request, slug: str, criteria: Criteria) -> str:
         """The id of the one that matches. Raises FhirError 404 for none, 412 for several."""

@@ -1,7 +1,8 @@
-"""Addresses of work items, merges and HL7 under /t/<slug>/api/v1/."""
+"""Addresses of work items, merges, clients and HL7 under /t/<slug>/api/v1/."""
 
 from django.urls import path, register_converter
 
+from imaging.api.clients import ClientsView, ClientView
 from imaging.api.hl7 import (
     Hl7DestinationsView,
     Hl7DestinationView,
@@ -35,6 +36,8 @@ urlpatterns = [
     path("merges", MergesView.as_view(), name="api-merges"),
     path("merges/<snowflake:merge_id>", MergeView.as_view(), name="api-merge"),
     path("merges/<snowflake:merge_id>/undo", MergeUndoView.as_view(), name="api-merge-undo"),
+    path("clients", ClientsView.as_view(), name="api-clients"),
+    path("clients/<str:client_id>", ClientView.as_view(), name="api-client"),
     path("hl7/sources", Hl7SourcesView.as_view(), name="api-hl7-sources"),
     path("hl7/sources/<snowflake:source_id>", Hl7SourceView.as_view(), name="api-hl7-source"),
     path("hl7/destinations", Hl7DestinationsView.as_view(), name="api-hl7-destinations"),

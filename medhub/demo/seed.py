@@ -1,11 +1,13 @@
 """Two hospitals with people, keys, AE titles, a node, the built-in connection and one rule. Running it again changes nothing."""
 
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from joserfc.jwk import ECKey
 
 from ai.services import connection_create, rule_set
 from billing.entitlements import entitlement_set
@@ -17,6 +19,7 @@ from journal.wall.scope import tenant_scope
 from medhub.stack import Ports
 from tenants import selectors, services
 from tenants.models import Role, Tenant
+from tenants.oauth.clients import client_add, client_get
 
 PEOPLE = [role for role in Role.values if role != Role.PERFORMER]  # performers are machines
 PASSWORD = "demo-password-1"  # noqa: S105 printed on the screen: these hospitals hold a phantom
@@ -64,6 +67,20 @@ def hospital_seed(hospital: DemoHospital) -> Tenant:
 def hl7_facts(*, ports: Ports) -> dict[str, Any]:
     """The `hl7` block of demo.json: where Mercy takes orders, and where it sends reports to."""
     return {"oru_port": settings.MEDHUB_HL7_ORU_PORT, "order_host": "127.0.0.1", "order_port": ports.hl7}
+
+
+def smart_facts(tenant: Tenant, before: dict[str, Any], *, ports: Ports) -> dict[str, Any]:
+    """The `smart` block of demo.json: a backend service of the hospital with its private key (SMART Backend Services, ES384)."""
+    with tenant_scope(tenant.id):
+        known = client_get(client_id=str(before.get("client_id", "")))
+        if known is not None and known.revoked_at is None and before.get("private_jwk"):
+            private = before["private_jwk"]
+        else:
+            key = ECKey.generate_key("P-384", parameters={"kid": secrets.token_hex(8), "alg": "ES384", "use": "sig"})
+            private = key.as_dict(private=True)
+            known, _ = client_add(actor=DEMO, name="demo", scopes="system/*.cruds", jwks={"keys": [key.as_dict(private=False)]})
+    endpoint = f"http://localhost:{ports.http}/t/{tenant.slug}/oauth/token"
+    return {"token_endpoint": endpoint, "client_id": known.client_id, "private_jwk": private}
 
 
 def oru_address() -> str:

@@ -229,6 +229,9 @@ MACHINES = {
     "api-workitems": ("GET", (), "delivery.manage"),
     "api-workitem": ("GET", ("item_id",), "delivery.manage"),
     "api-workitem-resolve": ("POST", ("item_id",), "workitem.decide"),
+    "api-clients": ("GET", (), "client.manage"),
+    "api-client": ("GET", ("client_id",), "client.manage"),
+    "oauth-register": ("POST", (), "client.manage"),
     "api-hl7-sources": ("GET", (), "node.manage"),
     "api-hl7-source": ("GET", ("source_id",), "node.manage"),
     "api-hl7-destinations": ("GET", (), "node.manage"),
@@ -311,6 +314,7 @@ MACHINES = {
 REFUSED = {"report-verdict"}  # an empty form names no version: the page comes back with that in words
 CALLED = {"report": "uuid", "report_delivery": "delivery_id", "rules_version": "number", "rules_other": "other"}  # what an address calls it
 RULE = "5f0e5b3e-0000-4000-8000-000000000001"
+CLIENT = "no-such-client"
 # What the same addresses do by other methods.
 WRITES = {
     "fhir-search": ("POST", "PUT", "PATCH", "DELETE"),
@@ -321,6 +325,10 @@ OPEN = {
     "hook-volume": "the de-identified volume of one open job, for who holds its one-time ticket (tests/ai/room/test_door.py)",
     "home": "sends to the login",
     "healthz": "for load balancers: no hospital's data",
+    "fhir-smart": "says where tokens are given, nothing about anybody",
+    "oauth-token": "authenticates the client itself (tests/tenants/oauth)",
+    "oauth-introspect": "authenticates the client itself (tests/tenants/oauth)",
+    "oauth-revoke": "authenticates the client itself (tests/tenants/oauth)",
     "api-unknown": "no address of the API: 404 for everybody",
     "api-schema": "OpenAPI of the API: says nothing about anybody",
     "fhir-search-parameter": "the definition of a search parameter says nothing about anybody",
@@ -420,7 +428,7 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
         "report": report.uuid, "report_delivery": sent.id,
         "job_uuid": job.uuid, "platform": "medhub-quantify", "algorithm": "lung-density-mask", "recall": stop.uuid,
         "rule": RULE, "rules_version": 1, "rules_other": 1, "filter_id": filter_of(found.tenant_id), "group": "g1",
-        "export": found.uuid, "name": "Patient-1", "subscription": "s1", "merge_id": merge.id,
+        "export": found.uuid, "name": "Patient-1", "subscription": "s1", "merge_id": merge.id, "client_id": CLIENT,
         "source_id": source_of(found.tenant_id, source), "message_id": message.id, "destination_id": message.source_id,
     }  # fmt: skip
     return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})

@@ -26,6 +26,7 @@ from medhub.demo.seed import (
     hospital_facts,
     hospital_seed,
     oru_address,
+    smart_facts,
     tokens_of,
 )
 from medhub.embedded import EmbeddedError
@@ -124,8 +125,11 @@ class Demo:
             hospital_facts(hospital, tokens=tokens_of(tenant, old), ports=self.stack.ports)
             for hospital, tenant, old in zip((MERCY, OLAF), tenants, (before, before.get("other", {})), strict=True)
         ]
+        smart = before.get("smart", {})
+        mercy = smart_facts(tenants[0], smart, ports=self.stack.ports)
+        olaf = smart_facts(tenants[1], smart.get("other", {}), ports=self.stack.ports)
         facts = {
-            **blocks[0], "hl7": hl7_facts(ports=self.stack.ports), "study_uid": study.study_uid,
+            **blocks[0], "smart": {**mercy, "other": olaf}, "hl7": hl7_facts(ports=self.stack.ports), "study_uid": study.study_uid,
             "report_id": str(report.uuid) if report else None, "other": blocks[1],
         }  # fmt: skip
         draft = self.facts_file.with_suffix(".new")

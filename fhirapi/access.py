@@ -1,0 +1,72 @@
+"""What a token's SMART scopes mean for one request: which types are as if they were not there, and what narrows those that are.
+
+A narrowed scope (`system/Observation.rs?category=laboratory`) holds for read and for search of its own type. Where several types come
+together (includes, chains, histories, $everything, exports) its type is left out: what may not be seen whole is not seen by the way.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fhirapi.jsontext import json_dump
+from fhirapi.outcomes import FhirError
+from fhirapi.registry import TYPES
+from tenants.oauth.scopes import Access, Pairs, access_of
+
+NOT_IN_SCOPE = "The token's scopes do not allow this."
+SEVERAL = "The token's scopes narrow this type in several ways that cannot be asked at once."
+LETTER_OF = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d", "GET": "r", "HEAD": "r"}
+CONDITIONAL = re.compile(r'"reference": ?"([A-Z][A-Za-z]+)\?')
+
+
+class Scoped:
+    """One request of a token with scopes."""
+
+    def __init__(self, scopes: str) -> None:
+        self.access: Access = access_of(scopes)
+
+    def hidden(self, letters: str) -> frozenset[str]:
+        """Types that may not be looked at with all of these letters, whole."""
+        return frozenset(name for name in TYPES if not all(self.access.may(name, letter) for letter in letters))
+
+    def narrowed(self, rtype: str, letter: str) -> list[Pairs]:
+        """What narrows the type; empty for all of it. Raises FhirError 403 where nothing is allowed."""
+        found = self.access.narrowed(rtype, letter)
+        if not found and not self.access.may(rtype, letter):
+            raise FhirError(403, NOT_IN_SCOPE)
+        return found
+
+    def whole_check(self, rtype: str, letters: str) -> None:
+        """Raises FhirError 403."""
+        if not all(self.access.may(rtype, letter) for letter in letters):
+            raise FhirError(403, NOT_IN_SCOPE)
+
+    def entries_check(self, entries: Iterable[Any]) -> None:
+        """The writes of a transaction, and what its conditional references would look for. Raises FhirError 403."""
+        for entry in entries:
+            if entry.method in {"GET", "HEAD"}:
+                continue  # asked through its own view
+            self.whole_check(entry.rtype, LETTER_OF[entry.method])
+            if entry.query or entry.if_none_exist:
+                self.criteria_check(entry.rtype, entry.query or entry.if_none_exist)
+            if isinstance(entry.resource, dict):
+                for rtype in set(CONDITIONAL.findall(json_dump(entry.resource))):
+                    self.whole_check(rtype, "s")
+
+    def criteria_check(self, rtype: str, query: str) -> None:
+        """A conditional interaction tells whether something is there: it needs what a search does, and asks about nothing else."""
+        self.whole_check(rtype, "s")
+        names = [part.partition("=")[0] for part in query.lstrip("?").split("&")]
+        if any("." in name or name.startswith("_has") or ":" in name for name in names):
+            raise FhirError(403, "With scopes, criteria name parameters of their own type alone.")
+
+
+def pairs_narrowed(*, pairs: Sequence[tuple[str, str]], variants: Sequence[Pairs]) -> list[tuple[str, str]]:
+    """A search within one of these. Raises FhirError 403 where the variants are not one parameter's values."""
+    if not variants:
+        return list(pairs)
+    names = {tuple(name for name, _ in variant) for variant in variants}
+    if len(variants) > 1 and (len(names) > 1 or len(next(iter(names))) > 1):
+        raise FhirError(403, SEVERAL)
+    wanted = variants[0] if len(variants) == 1 else ((variants[0][0][0], ",".join(variant[0][1] for variant in variants)),)
+    return [*pairs, *(pair for pair in wanted if pair not in pairs)]
