@@ -207,6 +207,30 @@ class RevokeForm(PlainForm):
     reason = forms.ChoiceField(label=_("Why"), choices=[(name, REASON_WORDS[name]) for name in REASONS])
 
 
+class ClientForm(PlainForm):
+    """A program that reads or writes FHIR."""
+
+    name = forms.CharField(label=_("Name"), max_length=80)
+    kind = forms.ChoiceField(label=_("Kind"), choices=[("backend", _("backend service, with a key pair")), ("key", _("plain key"))])
+    scopes = forms.CharField(
+        label=_("Scopes"), max_length=8000, widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text=_("SMART scopes of a system, like system/ImagingStudy.rs system/DiagnosticReport.rs."),
+    )  # fmt: skip
+    jwks_url = forms.CharField(
+        label=_("Address of its public keys"), max_length=500, required=False, help_text=_("A JWK Set; or paste it below.")
+    )
+    jwks = forms.JSONField(
+        label=_("Public keys"), required=False, widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text=_("A JWK Set: RSA or EC P-384, each with a kid."),
+    )  # fmt: skip
+
+    def clean_jwks(self) -> Any:
+        found = self.cleaned_data["jwks"]
+        if found is not None and not isinstance(found, dict):
+            raise forms.ValidationError(_("A JWK Set is an object: keys, and a list of them."))
+        return found
+
+
 class Hl7SourceForm(PlainForm):
     """A system that may send HL7 v2 messages."""
 

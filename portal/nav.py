@@ -43,7 +43,7 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
         ("rules", "ai.read", _("Rules"), RULES),
         ("jobs", "ai.read", _("Jobs"), {"jobs", "job", "job-requeue"}),
         ("insights", "ai.read", _("Insights"), {"insights", "insights-cases"}),
-        ("hospital", "hospital.view", _("Hospital"), {"hospital"}),
+        ("hospital", "hospital.view", _("Hospital"), {"hospital", "clients", "client-create"}),
         ("attention", "delivery.manage", _("Needs attention"), {"attention", "workitem", "merges", "merge-find"}),
     )
     return [

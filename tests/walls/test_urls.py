@@ -27,7 +27,7 @@ from imaging.models import (
 from imaging.querytags.declare import query_tag_create
 from journal.wall.scope import tenant_scope
 from portal import urls
-from tenants.models import Hl7Source, Membership, SavedFilter
+from tenants.models import Hl7Source, Membership, OAuthClient, SavedFilter
 from tenants.permissions import CAPABILITIES, is_allowed
 from tests import house
 from tests.ai.encoding.cases import content_of
@@ -138,6 +138,9 @@ PAGES = {
     "report-verdict": ("POST", ("report",), "report.review"),
     "report-resend": ("POST", ("report_delivery",), "delivery.manage"),
     "uploads-retry": ("POST", (), "delivery.manage"),
+    "clients": ("GET", (), "client.manage"),
+    "client-create": ("POST", (), "client.manage"),
+    "client-revoke": ("POST", ("client_id",), "client.manage"),
     "hl7": ("GET", (), "node.manage"),
     "hl7-source-create": ("POST", (), "node.manage"),
     "hl7-source-delete": ("POST", ("source_id",), "node.manage"),
@@ -314,7 +317,7 @@ MACHINES = {
 REFUSED = {"report-verdict"}  # an empty form names no version: the page comes back with that in words
 CALLED = {"report": "uuid", "report_delivery": "delivery_id", "rules_version": "number", "rules_other": "other"}  # what an address calls it
 RULE = "5f0e5b3e-0000-4000-8000-000000000001"
-CLIENT = "no-such-client"
+CLIENT = "5f0e5b3e00004000800000000000000a"
 # What the same addresses do by other methods.
 WRITES = {
     "fhir-search": ("POST", "PUT", "PATCH", "DELETE"),
@@ -383,6 +386,8 @@ def study(mercy):
         one, other = Patient.objects.order_by("id")
         merge = PatientMerge.objects.create(gone=other, surviving=one, origin="api", merged_by="user:x", merged_at=now)
         source = source_add(actor=ACTOR, name="RIS", needs_tls=True)
+        facts = {"tenant": mercy.tenant, "name": "x", "kind": "backend", "scopes": "x", "revoked_at": None}
+        OAuthClient.objects.update_or_create(client_id=CLIENT, defaults=facts)
         there = Hl7Destination.objects.create(name="x", host="x", port=1, created_at=now)
         message = Hl7Message.objects.create(source_id=there.id, sha256="x", body=b"x", state="failed", received_at=now)
         ehr = EhrServer.objects.create(name="x", base_url="https://10.0.0.1/fhir", created_at=now)
@@ -468,7 +473,8 @@ def test_pages_of_another_hospital_are_not_there(client, mercy, olaf, study) -> 
         assert client.generic(method, address(name, mercy, study, needs)).status_code == 404, name
         if {
             "uuid", "item_id", "node_id", "transfer_id", "request_id", "certificate_id", "tag_id", "report", "report_delivery",
-            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id", "destination_id",
+            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id",
+            "destination_id", "client_id",
             "server", "push_id", "subscriber_id",
         } & set(needs):
             assert client.generic(method, address(name, olaf, study, needs)).status_code == 404, name
@@ -498,7 +504,8 @@ def test_machine_doors(client, mercy, olaf, study) -> None:
         assert own.status_code not in {401, 403, 500}, (name, own.status_code)
         if {
             "fhir_id", "study_uid", "item_id", "node_id", "transfer_id", "certificate_id", "tag_id", "report", "report_delivery",
-            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id", "destination_id",
+            "job_uuid", "recall", "rule", "rules_version", "filter_id", "merge_id", "source_id", "message_id",
+            "destination_id", "client_id",
             "server", "push_id", "subscription",
         } & set(needs):
             foreign = client.generic(method, address(name, olaf, study, needs), headers=olaf.auth)
