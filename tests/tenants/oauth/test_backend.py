@@ -283,14 +283,14 @@ def test_a_revoked_client_and_its_tokens(mercy: Hospital, lab: Service) -> None:
 
 
 def test_what_is_published(mercy: Hospital) -> None:
-    """ "`.well-known/smart-configuration`": open; it promises nothing that is not there, and the CapabilityStatement says the same."""
+    """ "`.well-known/smart-configuration`": open; it promises nothing that is not there."""
     base = f"/t/{mercy.slug}/fhir/r4"
     found = Client().get(f"{base}/.well-known/smart-configuration").json()
     assert found["token_endpoint"].endswith(f"/t/{mercy.slug}/oauth/token")
     assert found["token_endpoint_auth_signing_alg_values_supported"] == ["RS384", "ES384"]
     assert "authorization_endpoint" not in found
     security = Client().get(f"{base}/metadata").json()["rest"][0]["security"]
-    assert security["extension"][0]["extension"][0]["valueUri"] == found["token_endpoint"]
+    assert security["service"][0]["coding"][0]["code"] == "SMART-on-FHIR"
     assert Client().get("/t/no-such-hospital/fhir/r4/.well-known/smart-configuration").status_code == 404
 
 

@@ -1,6 +1,6 @@
 """`manage.py vault_rotate`: seal every secret anew with the first key of MEDHUB_VAULT_KEYS, hospital by hospital.
 
-It lies in ai because nothing above ai holds a sealed column.
+It lies in fhirapi because nothing above fhirapi holds a sealed column.
 """
 
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ai.connections import connections_reseal
+from fhirapi.resealing import secrets_reseal
 from imaging.certificates.services import secrets_rotate
 from journal.wall.scope import tenant_scope
 from tenants.crypto import SecretLostError
@@ -29,7 +30,7 @@ class Command(BaseCommand):
         for tenant_id in [found.id] if found else tenant_ids_all():
             try:
                 with tenant_scope(tenant_id):
-                    count += secrets_rotate() + connections_reseal()
+                    count += secrets_rotate() + connections_reseal() + secrets_reseal()
             except SecretLostError as error:
                 raise CommandError(f"hospital {tenant_id}: {error}; nothing of it was changed") from error
         self.stdout.write(f"{count} secrets are sealed with the first vault key")
