@@ -11,6 +11,7 @@ from django.test import Client
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
+from ai.workitems.watching import channel_open
 from imaging.models import Study
 from journal.audit import Actor
 from tenants.models import ApiToken, OAuthClient
@@ -250,6 +251,7 @@ class TestEnforced:
         auth = {"authorization": f"Bearer {lab.token('system/*.cruds')}"}
         for path in ("dicomweb/studies", "api/v1/nodes", "api/v1/clients", "api/v1/workitems"):
             assert Client().get(f"/t/{mercy.slug}/{path}", headers=auth).status_code == 403, path
+        assert channel_open(slug=mercy.slug, ae_title="LAB", token=lab.token("system/*.cruds")) == 403
         with mercy.scope():
             assert not Study.objects.exists()
 
