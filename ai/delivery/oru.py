@@ -5,6 +5,7 @@ The sheet is the one that the page, the paper and the PDF show: no sentence is h
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,6 @@ from ai.delivery.services import ORU
 from ai.findings import ReportContent
 from ai.models import REJECTED, Report, ReportDelivery
 from ai.printing.sheet import FindingLine, MeasurementLine, ReportSheet
-from ai.reports import number_words
 from ai.review.applied import content_shown
 from imaging.hl7.client import NotTakenError, message_send
 from imaging.hl7.destinations import destination_get
@@ -114,7 +114,13 @@ def _numbers(report: Report, content: ReportContent) -> Iterator[tuple[str, str,
         system = SYSTEMS.get(item.code.system, "99MEDHUB")
         where = f" ({item.body_site.display})" if item.body_site else ""
         code = f"{escaped(item.code.code)}^{escaped(item.code.display + where)}^{system}"
-        yield "NM", code, number_words(item.value), f"{escaped(item.unit)}^{escaped(item.unit_display or item.unit)}^UCUM"
+        yield "NM", code, number_of(item.value), f"{escaped(item.unit)}^{escaped(item.unit_display or item.unit)}^UCUM"
+
+
+def number_of(value: float) -> str:
+    """An NM (HL7 v2.5.1 2.A.46): digits, a sign, a point; six of them count, as in FHIR. Never a separator of thousands."""
+    rounded = float(f"{value:.6g}")
+    return str(int(rounded)) if rounded.is_integer() else format(Decimal(repr(rounded)), "f")
 
 
 def _words(sheet: ReportSheet) -> Iterator[tuple[str, str, str, str]]:

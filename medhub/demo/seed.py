@@ -13,6 +13,7 @@ from ai.services import connection_create, rule_set
 from billing.entitlements import entitlement_set
 from imaging.hl7.destinations import destination_add, destinations_list
 from imaging.hl7.sources import source_add, sources_list
+from imaging.models import Node
 from imaging.nodes import node_add
 from journal.audit import Actor
 from journal.wall.scope import tenant_scope
@@ -24,6 +25,7 @@ from tenants.oauth.clients import client_add, client_get
 PEOPLE = [role for role in Role.values if role != Role.PERFORMER]  # performers are machines
 PASSWORD = "demo-password-1"  # noqa: S105 printed on the screen: these hospitals hold a phantom
 QUIET_SECONDS = 2
+CT_SERVICES = ("store", "commit", "worklist")  # what a scanner does
 DEMO = Actor(name="system:demo")
 
 
@@ -51,7 +53,8 @@ def hospital_seed(hospital: DemoHospital) -> Tenant:
             tenant=tenant, email=f"{role}@{hospital.slug}.example", password=PASSWORD, role=role, name=role.title()
         )
     with tenant_scope(tenant.id):
-        node_add(ae_title=hospital.calling_ae)
+        is_new = not Node.objects.filter(ae_title=hospital.calling_ae).exists()
+        node_add(ae_title=hospital.calling_ae, services=CT_SERVICES if is_new else None)  # what somebody changed stays
         entitlement_set(state="active")
         rule_set(
             name="Chest CT to the lung density mask", connection=connection_create(platform="medhub-quantify"),

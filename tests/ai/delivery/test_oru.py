@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ai.delivery import oru, services
-from ai.delivery.oru import escaped, report_message
+from ai.delivery.oru import escaped, number_of, report_message
 from ai.delivery.services import delivery_resend
 from ai.models import Report
 from imaging.hl7 import client
@@ -67,7 +67,18 @@ def test_an_issued_report_goes_out(mercy: Hospital, settings: Any, ris: Any) -> 
     assert any(text.startswith("Manufacturer: ") for text in observed(told, "Made by"))
     with mercy.scope():
         sheet = oru.shown_sheet(report=Report.objects.select_related("study__patient", "connection").get(id=report.id))
+    said = [one["value"] for one in report.content["measurements"]]
+    assert [float(value) for _, value, _ in numbers] == pytest.approx(said, rel=1e-5)
     assert len(observed(told, "Measurement")) == len(sheet.measurements) == len(numbers)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(4215.4, "4215.4"), (1234567.0, "1234570"), (-913.0, "-913"), (0.0000123, "0.0000123"), (12.0, "12"), (1e21, "1" + "0" * 21)],
+)
+def test_a_number_is_digits_and_a_point(value: float, said: str) -> None:
+    """A comma of thousands would be read as a decimal one: 4,215 mL is not 4.215."""
+    assert number_of(value) == said
 
 
 @pytest.mark.parametrize("how", ["nothing", "garbage", "half", "goodbye", "other"])
