@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import hl7
+from django.utils import timezone
 
 from fhirapi.jsontext import json_load
 from fhirapi.registry import TYPES
@@ -14,10 +15,11 @@ from fhirapi.resources import patient
 from fhirapi.resources.parts import TERMINOLOGY, Json, coding, concept, date_of, filled, number_space
 from fhirapi.sources import HospitalRow, hospital_read, patients_read
 from fhirapi.store import rows_read
+from fhirapi.validation.issues import InvalidResourceError
 from fhirapi.writing.writes import Change, change_write
 from imaging.describe import PatientFacts
 from imaging.hl7.errors import MessageRefused
-from imaging.hl7.reading import Told, moment_of, patient_facts, repetitions, value_of
+from imaging.hl7.reading import Told, is_null, moment_of, patient_facts, repetitions, value_of
 from imaging.models import Patient, Study
 from imaging.people import person_resolve, person_tell
 from journal.audit import Actor
@@ -28,6 +30,7 @@ ADDRESS_USES = {"H": "home", "B": "work", "O": "work", "C": "temp", "BA": "old"}
 TELECOM = {"FX": "fax", "Internet": "email", "X.400": "email", "BP": "pager", "CP": "phone", "PH": "phone"}  # table 0202
 MARITAL = {"M", "S", "D", "W", "A", "T", "P", "I", "C", "L"}
 GENDERS = {"M": "male", "F": "female", "O": "other", "A": "other", "U": "unknown", "N": "other"}
+NULLS = {7: "birthDate", 8: "gender", 11: "address", 16: "maritalStatus", 29: "deceased", 30: "deceased"}
 MOST = 20  # repetitions of a field
 
 
@@ -40,14 +43,18 @@ def patient_message_take(*, actor: Actor, told: Told, source: Hl7Source, body: b
     facts = patient_facts(pid)
     person = _person(facts)
     at = moment_of(told.value("EVN", 2), zone=hospital.zone) or moment_of(told.value("MSH", 7), zone=hospital.zone)
+    at = min(at, timezone.now()) if at else None  # a clock that is ahead is not newer than what follows
     if at and person.told_at and at < person.told_at:
         return
     row = patients_read(patient_ids=[person.id])[person.id]
     key = (TYPES["Patient"].number, row.fhir_id)
     held = rows_read(keys=[key], is_content_wanted=True).get(key)
     base: Json = json_load(held.content.encode()) if held else patient.to_fhir(patient=row, hospital=hospital.uuid)
-    resource = _merged(base, _said(pid, hospital), _identifiers(pid, hospital))
-    change_write(change=Change(rtype="Patient", fhir_id=row.fhir_id, resource=resource))
+    resource = _merged(_emptied(base, pid), _said(pid, hospital), _identifiers(pid, hospital))
+    try:
+        change_write(change=Change(rtype="Patient", fhir_id=row.fhir_id, resource=resource))
+    except InvalidResourceError as error:
+        raise MessageRefused("PID", error.user_message) from None
     _tell(person, facts, at)
 
 
@@ -67,6 +74,15 @@ def _tell(person: Patient, facts: PatientFacts, at: datetime | None) -> None:
         Patient.objects.filter(id=person.id).update(told_at=at)
     if not Study.objects.filter(patient_id=person.id).exists():
         person_tell(patient_id=person.id, facts=facts)
+
+
+def _emptied(base: Json, pid: hl7.Segment) -> Json:
+    """Without what PID says is no more; a number or name is never taken away so."""
+    gone = tuple(name for field, name in NULLS.items() if is_null(pid, field))
+    kept = {name: value for name, value in base.items() if not (gone and name.lstrip("_").startswith(gone))}
+    uses = {use for field, use in ((13, "home"), (14, "work")) if is_null(pid, field)}
+    telecom = [one for one in kept.get("telecom", ()) if one.get("use") not in uses]
+    return {name: value for name, value in kept.items() if name != "telecom"} | ({"telecom": telecom} if telecom else {})
 
 
 def _merged(base: Json, said: Json, identifiers: list[Json]) -> Json:

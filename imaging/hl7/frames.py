@@ -19,6 +19,7 @@ class Frames:
     def __init__(self, *, limit: int = MESSAGE_BYTES) -> None:
         self._limit = limit
         self._buffer = bytearray()
+        self._seen = 0  # of the message that has begun: no end before here
 
     @property
     def is_amid(self) -> bool:
@@ -38,8 +39,9 @@ class Frames:
                 self._buffer.clear()
                 return found
             del self._buffer[:begin]
-            end = self._buffer.find(TAIL)
+            end = self._buffer.find(TAIL, self._seen)
             if end < 0:
+                self._seen = max(len(self._buffer) - 1, 0)  # whoever sends byte after byte is not searched from the start each time
                 if len(self._buffer) > self._limit:
                     raise FramingError("a message is too large")
                 return found
@@ -47,3 +49,4 @@ class Frames:
                 raise FramingError("a message is too large")
             found.append(bytes(self._buffer[1:end]))
             del self._buffer[: end + len(TAIL)]
+            self._seen = 0

@@ -3,10 +3,11 @@
 import hashlib
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Protocol
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError, IntegrityError
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -25,6 +26,7 @@ from tenants.models import Hl7Source
 log = logging.getLogger(__name__)
 RESULT = "ORU^R01"
 SHOWN = 200
+LEFT_AFTER = timedelta(minutes=1)  # received, and neither handled nor sent again: whoever handled it is gone
 
 
 class Handler(Protocol):
@@ -43,10 +45,13 @@ def handlers() -> Mapping[str, str]:
 
 
 def message_take(*, body: bytes, address: str, fingerprint: str = "") -> tuple[Told | None, Outcome]:
-    """Outside of any scope. Raises DatabaseError when it could not be kept: then no acknowledgement may be sent."""
+    """Outside of any scope. MSH and what became of the message; of a stranger's nothing but MSH is read.
+
+    Raises DatabaseError when it could not be kept or handled: then no acknowledgement may be sent.
+    """
     told = None
     try:
-        told = Told(body)
+        told = Told(body, is_head=True)
         source = source_of(told=told, address=address, fingerprint=fingerprint)
     except MessageRefused as error:
         log.warning("an HL7 message was not taken: %s", error)
@@ -54,7 +59,7 @@ def message_take(*, body: bytes, address: str, fingerprint: str = "") -> tuple[T
     with trace(""), tenant_scope(source.tenant_id):
         message_id = _keep(told, source, body)
     fault("hl7.after_keep")
-    return told, message_handle(tenant_id=source.tenant_id, message_id=message_id, told=told, source=source)
+    return told, message_handle(tenant_id=source.tenant_id, message_id=message_id, source=source)
 
 
 def _keep(told: Told, source: Hl7Source, body: bytes) -> int:
@@ -65,31 +70,45 @@ def _keep(told: Told, source: Hl7Source, body: bytes) -> int:
     return found
 
 
-def message_handle(*, tenant_id: int, message_id: int, told: Told, source: Hl7Source) -> Outcome:
-    """Once: a message that was handled is answered as it was. A refusal undoes what the handler wrote, and is kept."""
-    actor = Actor(name=f"hl7:{source.id}")
+def message_handle(*, tenant_id: int, message_id: int, source: Hl7Source) -> Outcome:
+    """Once: a message that was handled is answered as it was. A refusal undoes what the handler wrote, and is kept.
+
+    Raises DatabaseError when the database is away: the sender comes again. What the database will not take at the second try
+    either is answered with AE, or its sender would come again with it for ever.
+    """
     try:
-        with trace(""), tenant_scope(tenant_id):
-            row = Hl7Message.objects.select_for_update(of=("self",)).get(id=message_id)
-            if row.state == Hl7Message.State.DONE:
-                return Outcome(code=row.code or SUCCESS, where=row.place, words=row.reason)
-            done = _handler(told, source)(actor=actor, told=told, source=source, body=bytes(row.body)) or Outcome()
-            _settle(row.id, done, state=Hl7Message.State.DONE)
-            audit_record(
-                actor=actor, action="hl7.message", object_type="Hl7Message", object_id=str(row.id), detail={"kind": row.kind}
-            )
-            fault("hl7.before_commit")
-            return done
+        try:
+            return _handle(tenant_id, message_id, source)
+        except IntegrityError:  # somebody else wrote the same person or order at the same moment
+            return _handle(tenant_id, message_id, source)
     except MessageRefused as error:
         outcome = Outcome(code=error.code, where=error.where, words=error.words)
-    except DatabaseError:
-        raise
+    except DatabaseError as error:
+        if not isinstance(error, (DataError, IntegrityError)):
+            raise
+        log.warning("HL7 message %s: the database does not take it (%s)", message_id, type(error).__name__)
+        outcome = Outcome(code="AE", where="MSH", words="it has a value that cannot be kept")
     except Exception as error:
         log.exception("HL7 message %s failed", message_id)
         outcome = Outcome(code="AE", where="MSH", words=f"it could not be handled here ({type(error).__name__})")
     with tenant_scope(tenant_id):
         _settle(message_id, outcome, state=Hl7Message.State.FAILED)
     return outcome
+
+
+def _handle(tenant_id: int, message_id: int, source: Hl7Source) -> Outcome:
+    actor = Actor(name=f"hl7:{source.id}")
+    with trace(""), tenant_scope(tenant_id):
+        row = Hl7Message.objects.select_for_update(of=("self",)).get(id=message_id)
+        if row.state == Hl7Message.State.DONE:
+            return Outcome(code=row.code or SUCCESS, where=row.place, words=row.reason)
+        body = bytes(row.body)
+        told = Told(body)
+        done = _handler(told, source)(actor=actor, told=told, source=source, body=body) or Outcome()
+        _settle(row.id, done, state=Hl7Message.State.DONE)
+        audit_record(actor=actor, action="hl7.message", object_type="Hl7Message", object_id=str(row.id), detail={"kind": row.kind})
+        fault("hl7.before_commit")
+        return done
 
 
 def _handler(told: Told, source: Hl7Source) -> Handler:
@@ -107,13 +126,19 @@ def _settle(message_id: int, outcome: Outcome, *, state: str) -> None:
 
 
 def message_again(*, tenant_id: int, message_id: int) -> Outcome | None:
-    """Handle one that failed once more, outside of any scope. None where there is none such, or its source is gone."""
+    """Handle one that failed or was left once more, outside of any scope. None where there is none such, or its source is gone."""
     with tenant_scope(tenant_id):
-        row = Hl7Message.objects.filter(id=message_id, state=Hl7Message.State.FAILED).first()
+        row = Hl7Message.objects.defer("body").filter(id=message_id).first()
     source = Hl7Source.objects.filter(id=row.source_id, tenant_id=tenant_id).first() if row else None
-    if row is None or source is None:
+    if row is None or source is None or not message_waits(row=row):
         return None
-    return message_handle(tenant_id=tenant_id, message_id=row.id, told=Told(bytes(row.body)), source=source)
+    return message_handle(tenant_id=tenant_id, message_id=row.id, source=source)
+
+
+def message_waits(*, row: Hl7Message) -> bool:
+    """For a person: it failed, or it was kept and whoever handled it did not come to an end."""
+    is_left = row.state == Hl7Message.State.RECEIVED and row.received_at < timezone.now() - LEFT_AFTER
+    return is_left or row.state == Hl7Message.State.FAILED
 
 
 def messages_list(*, before: int = 0, limit: int = SHOWN, only_failed: bool = False) -> list[Hl7Message]:
@@ -126,4 +151,4 @@ def messages_list(*, before: int = 0, limit: int = SHOWN, only_failed: bool = Fa
     return list(rows.order_by("-id")[:limit])
 
 
-__all__ = ["SUCCESS", "message_again", "message_handle", "message_take", "messages_list"]
+__all__ = ["SUCCESS", "message_again", "message_handle", "message_take", "message_waits", "messages_list"]

@@ -12,6 +12,9 @@ from imaging.describe import PatientFacts
 from imaging.hl7.errors import MessageRefused
 
 MOST_SEGMENTS = 2_000
+MOST_PARTS = 60_000  # the library makes an object of each: 1 MiB of nothing but separators costs 7 s and 500 MB
+HEAD_BYTES = 4_096
+YEARS = range(1850, 2200)  # what lies outside is nobody's time; a timestamptz before the year 1 cannot even be read back
 # HL7 table 0211
 CHARACTER_SETS = {
     "": "", "ASCII": "", "UNICODE UTF-8": "utf-8", "UNICODE": "utf-8", "UTF-8": "utf-8",
@@ -19,14 +22,16 @@ CHARACTER_SETS = {
 }  # fmt: skip
 SEXES = {"M": "M", "F": "F", "O": "O", "A": "O"}  # table 0001; unknown says nothing
 WRITINGS = {"": 0, "A": 0, "I": 1, "P": 2}  # table 0465, as PS3.5 6.2.1.1 orders the groups
+# As they are or by \\X..\\: neither PostgreSQL's text nor FHIR's string can have them.
+_UNHEARD = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _STAMP = re.compile(r"(\d{4})(\d{2})?(\d{2})?(\d{2})?(\d{2})?(\d{2})?(?:\.\d{1,4})?([+-]\d{4})?")
 
 
 class Told:
-    """One message. Raises MessageRefused when it is none."""
+    """One message, or with `is_head` its MSH alone. Raises MessageRefused when it is none."""
 
-    def __init__(self, data: bytes) -> None:
-        self.message = _parse(data)
+    def __init__(self, data: bytes, *, is_head: bool = False) -> None:
+        self.message = _parse(_head(data) if is_head else data)
         self.control_id = self.value("MSH", 10)
         self.kind = "^".join(filter(None, (self.value("MSH", 9, 1), self.value("MSH", 9, 2))))
         self.version = self.value("MSH", 12)
@@ -40,8 +45,16 @@ class Told:
         return value_of(found[0], field, part, repetition=repetition, sub=sub) if found else ""
 
 
+def _head(data: bytes) -> bytes:
+    """MSH: enough to know who sends and how to answer."""
+    head: bytes = re.split(rb"[\r\n]", data[: HEAD_BYTES + 1], maxsplit=1)[0]
+    if len(head) > HEAD_BYTES:
+        raise MessageRefused("MSH", f"has more than {HEAD_BYTES} bytes", code="AR")
+    return head
+
+
 def _parse(data: bytes) -> hl7.Message:
-    head = data[:1024].split(b"\r")[0].split(b"\n")[0]
+    head = _head(data)
     if not head.startswith(b"MSH") or len(head) < 8:
         raise MessageRefused("MSH", "is not there: this is no HL7 v2 message", code="AR")
     fields = head.split(head[3:4])
@@ -49,6 +62,9 @@ def _parse(data: bytes) -> hl7.Message:
     if named not in CHARACTER_SETS:
         raise MessageRefused("MSH-18", "names a character set that is not read here")
     text = _decode(data, CHARACTER_SETS[named])
+    separators = {text[3], *text[4:10].split(text[3])[0], *"|^~&"}
+    if sum(map(text.count, separators)) > MOST_PARTS:
+        raise MessageRefused("MSH", f"a message has at most {MOST_PARTS} fields, repetitions and components")
     lines = [line for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
     if len(lines) > MOST_SEGMENTS:
         raise MessageRefused("MSH", f"a message has at most {MOST_SEGMENTS} segments")
@@ -74,7 +90,7 @@ def value_of(segment: hl7.Segment, field: int, part: int = 1, *, repetition: int
         text = _extract(segment, field, repetition, part, sub)
     except (LookupError, TypeError):
         return ""
-    return "" if text == '""' else text.strip()
+    return "" if text == '""' else _UNHEARD.sub("", text).strip()
 
 
 def _extract(segment: hl7.Segment, number: int, repetition: int, part: int, sub: int) -> str:
@@ -89,6 +105,14 @@ def _extract(segment: hl7.Segment, number: int, repetition: int, part: int, sub:
         component = repeated[part - 1]  # type: ignore[index]
     found = (component if sub == 1 else "") if isinstance(component, str) else str(component[sub - 1])  # type: ignore[index]
     return str(unescape(segment, found))
+
+
+def is_null(segment: hl7.Segment, field: int) -> bool:
+    """Does it say that there is none (two quotation marks, HL7 v2.5.1 2.5.3), where an empty field says nothing?"""
+    try:
+        return str(segment[field]) == '""'
+    except LookupError:
+        return False
 
 
 def repetitions(segment: hl7.Segment, field: int) -> int:
@@ -140,9 +164,9 @@ def patient_facts(segment: hl7.Segment, field: int = 3, *, name_field: int = 5) 
 
 
 def moment_of(text: str, *, zone: ZoneInfo) -> datetime | None:
-    """A TS; without an offset in `zone`. None for what is none."""
+    """A TS; without an offset in `zone`. None for what is none, or no time that a person lives in."""
     found = _STAMP.fullmatch(text)
-    if not found:
+    if not found or int(found[1]) not in YEARS:
         return None
     year, month, day, hour, minute, second = (int(part) if part else None for part in found.groups()[:6])
     try:

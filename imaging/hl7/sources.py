@@ -1,6 +1,7 @@
 """Whose a message is: by client certificate, or by the peer's address; then by MSH-3 to MSH-6 among what its hospital has registered.
 
-MSH says which of a hospital's sources speaks, never whose hospital it is.
+MSH says which of a hospital's sources speaks. Where two hospitals share an address (one interface engine for both), each source
+must name a field of MSH in which the other's differs: no hospital can register itself between another one and its sender.
 """
 
 import ipaddress
@@ -23,6 +24,7 @@ from tenants.selectors import tenant_of_certificate
 NAMES = {"sending_application": 3, "sending_facility": 4, "receiving_application": 5, "receiving_facility": 6}
 UNKNOWN = "this sender is not known here: register its address or certificate, and MSH-3 to MSH-6 as it sends them"
 SOURCES_CAP = 100
+WIDEST = {4: 16, 6: 48}  # bits of a network: nobody claims half the internet
 
 
 class SourceError(Exception):
@@ -43,9 +45,11 @@ def source_of(*, told: Told, address: str, fingerprint: str) -> Hl7Source:
         fitting = [row for row in rows.filter(needs_tls=False) if is_among(row.addresses, address=address)]
     said = {name: told.value("MSH", field) for name, field in NAMES.items()}
     fitting = [row for row in fitting if all(getattr(row, name) in {"", text} for name, text in said.items())]
+    if len({row.tenant_id for row in fitting}) > 1:  # two at the same moment passed each other's check: nobody's then
+        raise MessageRefused("MSH-3", UNKNOWN, code="AR")
     best = max((_weight(row) for row in fitting), default=0)
     chosen = [row for row in fitting if _weight(row) == best]
-    if not chosen or len({row.tenant_id for row in chosen}) > 1:
+    if not chosen:
         raise MessageRefused("MSH-3", UNKNOWN, code="AR")
     return chosen[0]
 
@@ -107,6 +111,8 @@ def _checked(*, name: str, addresses: Iterable[str], needs_tls: bool, names: Map
         raise SourceError("addresses", str(error)) from None
     if not found and not needs_tls:
         raise SourceError("addresses", "without TLS an address is needed: names in a message are no secret")
+    if not needs_tls and any(network.prefixlen < WIDEST[network.version] for network in map(ipaddress.ip_network, found)):
+        raise SourceError("addresses", f"without TLS a network is /{WIDEST[4]} at most, of IPv6 /{WIDEST[6]}")
     if set(names) - set(NAMES):
         raise SourceError("name", "has a field that is none")
     return {
@@ -116,13 +122,12 @@ def _checked(*, name: str, addresses: Iterable[str], needs_tls: bool, names: Map
 
 
 def _alone_check(tenant_id: int, given: Mapping[str, Any]) -> None:
-    """Without TLS, nobody else's source may fit the same sender as exactly."""
+    """Without TLS, no message may fit a source of another hospital too: not more exactly either, or it would take their messages."""
     if given["needs_tls"]:
         return
-    weight = sum(bool(given[name]) for name in NAMES)
     for other in Hl7Source.objects.select_for_update().filter(needs_tls=False).exclude(tenant_id=tenant_id):
-        is_same = all("" in {given[name], getattr(other, name)} or given[name] == getattr(other, name) for name in NAMES)
-        if is_same and _weight(other) - 1 == weight and _overlap(given["addresses"], other.addresses):
+        is_told_apart = any(given[name] and getattr(other, name) and given[name] != getattr(other, name) for name in NAMES)
+        if not is_told_apart and _overlap(given["addresses"], other.addresses):
             raise SourceError("addresses", "this sender is registered already: name more of MSH-3 to MSH-6, or use TLS")
 
 

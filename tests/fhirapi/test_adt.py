@@ -1,8 +1,10 @@
 """ADT in to Patient, and A40: by MLLP from end to end."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from imaging.models import Order, Patient, PatientMerge, Study, WorkItem
 from tenants.services import token_create
@@ -36,7 +38,7 @@ def adt(ris: System, *segments: str, event: str = "A01", at: str = "202607051015
 
 def person(mercy: Hospital) -> Patient:
     with mercy.scope():
-        return Patient.objects.get(patient_id="P1", variant="")
+        return Patient.objects.get(patient_id="P1", issuer="HOSP", variant="")
 
 
 @pytest.mark.parametrize("event", ["A01", "A04", "A08", "A31"])
@@ -71,6 +73,17 @@ def test_an_update_and_an_older_word(mercy: Hospital, ris: System, writer: Write
     assert person(mercy).name == "Roe^Jane"
 
 
+def test_two_quotation_marks_say_that_there_is_none(mercy: Hospital, ris: System, writer: Writer) -> None:
+    """HL7's null takes away what was said; an empty field says nothing, and a name is not taken away."""
+    adt(ris, PID)
+    path, none = f"Patient/{person(mercy).uuid}", '""'
+    assert adt(ris, f"PID|1||P1^^^HOSP||{none}||{none}||||{none}||{none}|||{none}", event="A08", at="20260706") == "AA"
+    found = writer.get(path).json()
+    assert not {"birthDate", "address", "maritalStatus"} & set(found)
+    assert [one["value"] for one in found["telecom"]] == ["555-2"]
+    assert (found["gender"], found["name"][0]["family"]) == ("female", "Doe")
+
+
 def test_images_stay_as_received_and_a_difference_is_told(mercy: Hospital, ris: System, writer: Writer) -> None:
     """ "the EHR's demographics win, DICOM stays as received, and differences become a work item"."""
     study = arrive(mercy, PatientID="P1", PatientName="DOE^JANET", IssuerOfPatientID="HOSP")
@@ -81,6 +94,27 @@ def test_images_stay_as_received_and_a_difference_is_told(mercy: Hospital, ris: 
     with mercy.scope():
         assert WorkItem.objects.get(resolved_at=None).kind == "patient-differs"
         assert Study.objects.get().patient_id == study.patient_id
+
+
+def test_hostile_values_cost_an_answer_and_no_patient(mercy: Hospital, ris: System, writer: Writer) -> None:
+    """A value that the database cannot hold, or a time that nobody can read back, is answered; the patient stays readable."""
+    fields = ("Doe", "Jane", "19600102", "1 Main St", "60601", "555-1", "jane@example.org", "99", "NATIONAL", "HOSP", "MR", "Miller")
+    for value in ("\0", "\\X00\\", "\\XD800\\", "x" * 70_000, "\U0001f600", "\\X0A\\", "00000000", "-1"):
+        for field in fields:
+            assert adt(ris, PID.replace(field, value), event="A08") in {"AA", "AE"}, (field, value[:8])
+    for at in ("0001", "00010101000000+1400", "99991231235959-1400", "20261301", "99999999999999", "\\X00\\"):
+        assert adt(ris, f"{PID}{'|' * 13}{at}|Y", event="A08", at=at) in {"AA", "AE"}, at
+    assert adt(ris, PID, event="A08", at="20260706") == "AA"
+    assert person(mercy).name == "Doe^Jane^Q^Dr"
+    assert writer.get(f"Patient/{person(mercy).uuid}").json()["name"][0]["family"] == "Doe"
+
+
+def test_a_clock_that_is_ahead_stops_no_later_word(mercy: Hospital, ris: System, writer: Writer) -> None:
+    """EVN-2 of next century is not newer than everything that follows."""
+    assert adt(ris, PID, at="20990101") == "AA"
+    assert adt(ris, "PID|1||P1^^^HOSP||Roe^Jane", event="A08", at="20990101") == "AA"
+    assert adt(ris, "PID|1||P1^^^HOSP||Poe^Jane", event="A08", at=f"{timezone.now() + timedelta(minutes=5):%Y%m%d%H%M%S+0000}") == "AA"
+    assert writer.get(f"Patient/{person(mercy).uuid}").json()["name"][0]["family"] == "Poe"
 
 
 def test_who_died(mercy: Hospital, ris: System, writer: Writer) -> None:

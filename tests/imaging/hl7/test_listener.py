@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,11 +15,12 @@ from imaging.certificates.services import certificate_revoke
 from imaging.hl7.acks import Outcome, acks_make
 from imaging.hl7.errors import MessageRefused
 from imaging.hl7.frames import Frames, FramingError, frame
-from imaging.hl7.messages import message_again
+from imaging.hl7.messages import LEFT_AFTER, message_again, message_take, message_waits
 from imaging.hl7.reading import Told, patient_facts
 from imaging.hl7.sources import SourceError, source_add, source_remove
 from imaging.models import Hl7Message, Order, Patient
 from journal.models import AuditEvent
+from tenants.models import Hl7Source
 from tests.conftest import Hospital
 from tests.imaging.hl7.conftest import ACTOR, System, code
 from tests.imaging.hl7.test_orders import PID, orders, orm
@@ -98,16 +100,38 @@ def test_a_sender_writes_only_into_its_own_hospital(mercy: Hospital, olaf: Hospi
     with olaf.scope():
         assert Order.objects.count() == Hl7Message.objects.count() == Patient.objects.count() == 0
         with pytest.raises(SourceError, match="registered already"):
-            source_add(actor=ACTOR, name="x", addresses=["127.0.0.0/8"], sending_application=ris.name)
+            source_add(actor=ACTOR, name="x", addresses=["127.0.0.0/16"], sending_application=ris.name)
     assert len(orders(mercy)) == 1
     assert code(connect("RIS-OLAF").send(*orm())) == "AR"  # its own names, but not the facility that it is registered with
     with olaf.scope():
         source_remove(actor=ACTOR, row=theirs)
 
 
+@pytest.mark.parametrize(
+    "claimed", [{"sending_facility": "HOSP"}, {"sending_application": "RIS", "receiving_facility": "HUB"}, {"sending_application": ""}]
+)
+def test_nobody_gets_between_a_hospital_and_its_sender(mercy: Hospital, olaf: Hospital, claimed: dict[str, str]) -> None:
+    """ "Tenant crossing on ... MLLP sender: refused": naming more of MSH than Mercy did takes none of Mercy's messages."""
+    address = f"10.{mercy.tenant.id % 250}.{mercy.tenant.id // 250 % 250}.7"
+    with mercy.scope():
+        source_add(actor=ACTOR, name="RIS", addresses=[address], sending_application="RIS")
+    with olaf.scope():
+        with pytest.raises(SourceError, match="registered already"):
+            source_add(actor=ACTOR, name="x", addresses=[address], **claimed)
+        # two who passed each other's check at the same moment: the message is nobody's
+        row = Hl7Source.objects.create(tenant=olaf.tenant, name="x", addresses=[address], **claimed)
+    text = "\r".join(("MSH|^~\\&|RIS|HOSP|MEDHUB|HUB|20260705||ORM^O01|C1|P|2.5.1", *orm()))
+    assert message_take(body=text.encode(), address=address)[1].code == "AR"
+    row.delete()
+    assert message_take(body=text.encode(), address=address)[1].code == "AA"
+    with olaf.scope():
+        assert Order.objects.count() == Hl7Message.objects.count() == 0
+        source_add(actor=ACTOR, name="x", addresses=[address], sending_application="OTHER")  # one engine for both: told apart
+
+
 def test_a_source_needs_an_address_or_tls(mercy: Hospital) -> None:
     with mercy.scope():
-        for addresses in ([], ["nonsense"]):
+        for addresses in ([], ["nonsense"], ["0.0.0.0/0"], ["::/0"]):
             with pytest.raises(SourceError):
                 source_add(actor=ACTOR, name="x", addresses=addresses)
         with pytest.raises(SourceError):
@@ -124,6 +148,48 @@ def test_failed_ones_are_handled_again(mercy: Hospital, ris: System) -> None:
     assert message_again(tenant_id=mercy.tenant.id, message_id=row.id).code == "AA"
     assert message_again(tenant_id=mercy.tenant.id, message_id=row.id) is None
     assert len(orders(mercy)) == 1
+
+
+def test_what_was_left_is_handled_again(mercy: Hospital, ris: System) -> None:
+    """Kept by a process that is gone, and never sent again: after a minute a person can go on with it."""
+    ris.send(*orm(control="ZZ"))
+    (row,) = messages(mercy)
+    with mercy.scope():
+        rows = Hl7Message.objects.filter(id=row.id)
+        rows.update(state="received", body=bytes(row.body).replace(b"ORC|ZZ", b"ORC|NW"), received_at=timezone.now())
+        assert not message_waits(row=rows.get())
+        rows.update(received_at=timezone.now() - LEFT_AFTER * 2)
+        assert message_waits(row=rows.get())
+    assert message_again(tenant_id=mercy.tenant.id, message_id=row.id).code == "AA"
+    assert len(orders(mercy)) == 1
+
+
+def test_no_message_is_without_an_answer_for_ever(mercy: Hospital, ris: System) -> None:
+    """What the database cannot hold is read without it or answered with AE: a sender that hears nothing sends it again and again."""
+    lines = [line.replace("cough for weeks", "cough\0").replace("PL1", "P\0L1") for line in orm()]
+    assert code(ris.send(*lines, control_id="X\0Y")) == "AA"
+    for field in ("DOE^JANE^Q", "HOSP^MR", "19600102", "CT of the chest", "ORC|NW", "RP1", "SPS1", "|CT|", "1.2.840.99.1", "1234^ADAMS"):
+        for filler in ("\0", "x" * 5_000, "\U0001f600" * 70, "\\X00\\"):
+            found = [line.replace(field, f"|{filler}|" if field == "|CT|" else filler) for line in orm(accession="A2")]
+            assert code(ris.send(*found)) in {"AA", "AE"}, (field, filler[:5])
+    assert {row.state for row in messages(mercy)} <= {"done", "failed"}
+
+
+def test_what_cannot_be_read_is_kept_too(mercy: Hospital, ris: System) -> None:
+    """The bytes of a known sender are kept before they are read: a person sees what failed."""
+    text = f"MSH|^~\\&|{ris.name}||||20260705||ORM^O01|C1|P|2.5.1||||||UNICODE UTF-8\rPID|1||P1||".encode()
+    assert code(ris.raw(text + b"M\xfcller")) == "AE"
+    (row,) = messages(mercy)
+    assert (row.state, row.place) == ("failed", "MSH-18")
+
+
+@pytest.mark.parametrize("char", ["|", "~", "^", "&", "\r"])
+def test_nothing_but_separators_costs_nothing(mercy: Hospital, ris: System, connect: Any, char: str) -> None:
+    """A message of 1 MiB that is nothing but parts is refused unread; of a stranger's, MSH alone is read."""
+    began = monotonic()
+    assert code(ris.send("PID|" + char * (1 << 20) + "|x")) in {"AE", "AR"}
+    assert code(connect("STRANGER").send("PID|" + char * (1 << 20))) == "AR"
+    assert monotonic() - began < 2
 
 
 @pytest.mark.parametrize("point", ["hl7.after_keep", "hl7.before_commit"])
@@ -193,12 +259,12 @@ def test_over_tls_the_certificate_says_whose_it_is(mercy: Hospital, olaf: Hospit
 def test_frames_in_any_pieces(message: bytes, cuts: list[int]) -> None:
     """A frame is the same message however the network cuts it; nonsense raises and never crashes otherwise."""
     clean = message.replace(b"\x1c", b"")
-    data, frames, found = frame(clean), Frames(), []
+    data, frames, found = frame(clean) * 2, Frames(), []
     for cut in cuts:
         found += frames.feed(data[:cut])
         data = data[cut:]
     found += frames.feed(data)
-    assert found == [clean]
+    assert found == [clean, clean]
     with suppress(FramingError):
         Frames(limit=100).feed(message)
 
