@@ -62,7 +62,7 @@ def _parse(data: bytes) -> hl7.Message:
     if named not in CHARACTER_SETS:
         raise MessageRefused("MSH-18", "names a character set that is not read here")
     text = _decode(data, CHARACTER_SETS[named])
-    separators = {text[3], *text[4:10].split(text[3])[0], *"|^~&"}
+    separators = {text[3], *text[4:10].split(text[3])[0], *"|^~&\r\n"}
     if sum(map(text.count, separators)) > MOST_PARTS:
         raise MessageRefused("MSH", f"a message has at most {MOST_PARTS} fields, repetitions and components")
     lines = [line for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
