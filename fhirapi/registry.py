@@ -5,7 +5,7 @@ Indexing, search, the CapabilityStatement and docs/conformance/fhir.md all follo
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +122,10 @@ COMMON = (  # every type has these; (name, kind, definition)
 )
 PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
 COUNT_DEFAULT, COUNT_MAX, OR_MAX = 50, 500, 50
+
+
+@cache
+def compartment_keys(*rtypes: str) -> tuple[str, ...]:
+    """The branches by which resources of these types, or of all, belong to a patient (CompartmentDefinition/patient)."""
+    asked = [TYPES[name] for name in rtypes] if rtypes else TYPES.values()
+    return tuple(sorted({key for rtype in asked for name in rtype.compartment for key in rtype.by_name[name].keys}))

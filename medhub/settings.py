@@ -263,12 +263,16 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Viewers of other origins read DICOMweb with a token of their own; a cookie is never taken from them (tenants.doors).
+# Viewers of other origins read DICOMweb with a token of their own; a cookie is never taken from them (tenants.doors). Of FHIR
+# the apps that a hospital has registered (medhub/origins.py).
 CORS_ALLOWED_ORIGINS = env_origins("MEDHUB_DICOMWEB_ORIGINS")
 CORS_URLS_REGEX = r"^/t/[-\w]+/dicomweb/"
 CORS_ALLOW_CREDENTIALS = False
-CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
-CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "if-none-match", "if-range", "range"]
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+CORS_ALLOW_HEADERS = [
+    "accept", "authorization", "content-type", "if-match", "if-modified-since", "if-none-exist", "if-none-match", "if-range", "prefer",
+    "range",
+]  # fmt: skip
 CORS_EXPOSE_HEADERS = [
     "Accept-Ranges", "Allow", "Content-Disposition", "Content-Length", "Content-Location", "Content-Range", "ETag", "Location",
     "Retry-After", "Warning", "WWW-Authenticate",

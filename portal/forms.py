@@ -207,22 +207,55 @@ class RevokeForm(PlainForm):
     reason = forms.ChoiceField(label=_("Why"), choices=[(name, REASON_WORDS[name]) for name in REASONS])
 
 
+CLIENT_KINDS = [
+    ("backend", _("backend service, with a key pair")), ("key", _("plain key")), ("app", _("app, that acts for whoever opens it")),
+]  # fmt: skip
+CLIENT_METHODS = [
+    ("none", _("without a secret: it runs in a browser or on a phone")), ("client_secret_basic", _("with a secret")),
+    ("private_key_jwt", _("with a key pair")),
+]  # fmt: skip
+
+
+class TextJSONField(forms.JSONField):
+    """Empty where there is nothing yet, instead of `null`."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
 class ClientForm(PlainForm):
     """A program that reads or writes FHIR."""
 
     name = forms.CharField(label=_("Name"), max_length=80)
-    kind = forms.ChoiceField(label=_("Kind"), choices=[("backend", _("backend service, with a key pair")), ("key", _("plain key"))])
+    kind = forms.ChoiceField(label=_("Kind"), choices=CLIENT_KINDS)
     scopes = forms.CharField(
         label=_("Scopes"), max_length=8000, widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-        help_text=_("SMART scopes of a system, like system/ImagingStudy.rs system/DiagnosticReport.rs."),
+        help_text=_(
+            "Of a service or key like system/ImagingStudy.rs; of an app like launch launch/patient patient/*.rs user/ImagingStudy.rs "
+            "offline_access."
+        ),
     )  # fmt: skip
+    redirect_uris = forms.CharField(
+        label=_("Redirect addresses of an app"), max_length=6000, required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}), help_text=_("One on each line, to the letter."),
+    )  # fmt: skip
+    launch_url = forms.CharField(
+        label=_("Launch address of an app"), max_length=500, required=False, help_text=_("Then the study page opens it. May stay empty.")
+    )
+    auth_method = forms.ChoiceField(label=_("An app signs in"), choices=CLIENT_METHODS, required=False)
     jwks_url = forms.CharField(
         label=_("Address of its public keys"), max_length=500, required=False, help_text=_("A JWK Set; or paste it below.")
     )
-    jwks = forms.JSONField(
+    jwks = TextJSONField(
         label=_("Public keys"), required=False, widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         help_text=_("A JWK Set: RSA or EC P-384, each with a kid."),
     )  # fmt: skip
+
+    def clean_redirect_uris(self) -> list[str]:
+        return [line.strip() for line in str(self.cleaned_data["redirect_uris"]).splitlines() if line.strip()]
+
+    def clean_auth_method(self) -> str:
+        return self.cleaned_data["auth_method"] if self.cleaned_data.get("kind") == "app" else ""
 
     def clean_jwks(self) -> Any:
         found = self.cleaned_data["jwks"]

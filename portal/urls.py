@@ -4,6 +4,7 @@ from django.urls import path
 
 from portal.views import (
     attention,
+    authorize,
     catalogue,
     certificates,
     clients,
@@ -129,9 +130,12 @@ urlpatterns = [
     path("t/<slug:slug>/attention/deliveries/<int:delivery_id>", attention.letter_resend, name="letter-resend"),
     path("t/<slug:slug>/attention/items/<int:item_id>", workitems.workitem, name="workitem"),
     path("t/<slug:slug>/attention/items/<int:item_id>/decide", workitems.workitem_decide, name="workitem-decide"),
+    path("t/<slug:slug>/oauth/authorize", authorize.authorize, name="oauth-authorize"),
+    path("t/<slug:slug>/studies/<uuid:uuid>/apps/<str:client_id>", authorize.study_app, name="study-app"),
     path("t/<slug:slug>/apps", clients.clients_page, name="clients"),
     path("t/<slug:slug>/apps/new", clients.create, name="client-create"),
     path("t/<slug:slug>/apps/<str:client_id>/revoke", clients.revoke, name="client-revoke"),
+    path("t/<slug:slug>/apps/grants/<int:grant_id>/revoke", clients.grant_end, name="grant-revoke"),
     path("t/<slug:slug>/hl7", hl7.hl7_page, name="hl7"),
     path("t/<slug:slug>/hl7/sources", hl7.source_create, name="hl7-source-create"),
     path("t/<slug:slug>/hl7/sources/<int:source_id>/delete", hl7.source_delete, name="hl7-source-delete"),

@@ -128,12 +128,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--called", required=True)
-    parser.add_argument("--calling", required=True)
+    parser.add_argument("--port", type=int, default=11112)
+    parser.add_argument("--called", default="ANY-SCP")
+    parser.add_argument("--calling", default="MODALITY")
     parser.add_argument("--keep-uids", action="store_true")
+    parser.add_argument("--look", action="store_true", help="send nothing: only say whether there is something to send")
     options = parser.parse_args()
-    studies, count, pairs = look(options.path)
+    if options.look and next(objects(options.path, is_head=True), None) is not None:
+        return 0
+    studies, count, pairs = ([], 0, set()) if options.look else look(options.path)
     if not count:
         say(error="no DICOM object found")
         return 2

@@ -130,7 +130,9 @@ class SessionAuthentication(BaseAuthentication):
 
 
 def actor_name(holder: TokenHolder) -> str:
-    """Who acts: a client whatever its token of the hour, else the key."""
+    """Who acts: the person for whom an app does, a client whatever its token of the hour, else the key."""
+    if holder.user_id:
+        return f"user:{holder.user_id}"
     return f"client:{holder.client_id}" if holder.client_id else f"token:{holder.token_id}"
 
 

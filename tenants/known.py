@@ -36,6 +36,8 @@ class TokenHolder(NamedTuple):
     expires_at: datetime | None = None
     scopes: str = ""  # SMART scopes; empty: all that the role may
     client_id: str = ""
+    user_id: UUID | None = None  # of an app: whom it acts for, whose role of the moment `role` is
+    grant_id: int | None = None  # what that person granted
 
 
 class KnownTokens:

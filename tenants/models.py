@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from journal.wall.ids import id_new
-from journal.wall.models import TenantModel
+from journal.wall.models import TenantForeignKey, TenantModel
 
 
 class UserManager(BaseUserManager["User"]):
@@ -98,8 +98,12 @@ class OAuthClient(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE)
     client_id = models.CharField(max_length=64, unique=True)
     name = models.CharField(max_length=80)
-    kind = models.CharField(max_length=16)  # backend: signs in with a key pair; key: a plain key with scopes
+    kind = models.CharField(max_length=16)  # backend: signs in with a key pair; key: a plain key with scopes; app: acts for a person
     scopes = models.TextField()  # what it may be given at most, separated by spaces
+    auth_method = models.CharField(max_length=32, default="", db_default="", blank=True)  # of an app, in RFC 7591's words
+    secret_digest = models.CharField(max_length=64, default="", db_default="", blank=True)  # of client_secret_basic: its SHA-256
+    redirect_uris = models.JSONField(default=list, db_default=[], blank=True)  # of an app: where codes may go, to the letter
+    launch_url = models.CharField(max_length=500, default="", db_default="", blank=True)  # of an app that the study page may open
     jwks = models.JSONField(default=dict, blank=True)  # as registered, or as last fetched
     jwks_url = models.CharField(max_length=500, default="", blank=True)
     jwks_at = models.DateTimeField(null=True, blank=True)
@@ -141,6 +145,8 @@ class ApiToken(models.Model):
     job = models.UUIDField(null=True, blank=True)
     scopes = models.TextField(default="", db_default="", blank=True)  # SMART scopes; empty: all that the role may
     client = models.ForeignKey(OAuthClient, models.CASCADE, null=True, blank=True)
+    user = models.ForeignKey(User, models.CASCADE, null=True, blank=True)  # of an app: whom it acts for, with the role of the moment
+    grant_id = models.BigIntegerField(null=True, blank=True)  # OAuthGrant: plain, the directory knows no walled table
 
     def __str__(self) -> str:
         return str(self.id)
@@ -224,3 +230,55 @@ class SavedFilter(TenantModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant_id", "owner", "name"], name="saved_filter_once")]
+
+
+class OAuthLaunch(TenantModel):
+    """An app is being opened from a page: by whom, and on which patient and study (SMART App Launch 2.2, EHR launch). Good once."""
+
+    client_id = models.BigIntegerField()
+    user_id = models.UUIDField()
+    digest = models.CharField(max_length=64)
+    patient = models.CharField(max_length=64)  # ids of FHIR resources
+    study = models.CharField(max_length=64, default="", blank=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar[list[Any]] = [models.UniqueConstraint(fields=["tenant_id", "digest"], name="oauthlaunch_once")]
+
+
+class OAuthGrant(TenantModel):
+    """A person has let an app in: with which scopes, and on which patient. Begins with a code that is good once; ends all its tokens."""
+
+    client_id = models.BigIntegerField()
+    user_id = models.UUIDField()
+    scopes = models.TextField()
+    patient = models.CharField(max_length=64, default="", blank=True)
+    study = models.CharField(max_length=64, default="", blank=True)
+    redirect_uri = models.CharField(max_length=500)
+    code_challenge = models.CharField(max_length=128)
+    code_digest = models.CharField(max_length=64)
+    code_expires_at = models.DateTimeField()
+    code_used_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()  # the last moment at which it is renewed
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar[list[Any]] = [models.UniqueConstraint(fields=["tenant_id", "code_digest"], name="oauthgrant_code_once")]
+        indexes: ClassVar[list[Any]] = [
+            models.Index(fields=["tenant_id", "client_id", "id"], name="oauthgrant_client"),
+        ]
+
+
+class OAuthRefresh(TenantModel):
+    """A refresh token by its digest. Good once: whoever brings a used one ends the grant (RFC 9700 4.14.2)."""
+
+    grant = TenantForeignKey(OAuthGrant, models.CASCADE)
+    digest = models.CharField(max_length=64)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar[list[Any]] = [models.UniqueConstraint(fields=["tenant_id", "digest"], name="oauthrefresh_once")]
+        indexes: ClassVar[list[Any]] = [
+            models.Index(fields=["tenant_id", "grant"], name="oauthrefresh_grant"),
+        ]

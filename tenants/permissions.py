@@ -4,20 +4,22 @@ CAPABILITIES: dict[str, frozenset[str]] = {
     "owner": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "dicom.store", "dicom.read", "dicom.delete", "node.manage",
         "transfer.manage", "delivery.manage", "audit.read", "storage.manage", "workitem.decide", "certificate.manage",
-        "query.manage", "fhir.manage", "ups.read", "ai.read", "ai.write", "report.review", "client.manage",
+        "query.manage", "fhir.manage", "ups.read", "ai.read", "ai.write", "report.review", "client.manage", "app.open",
     }),
     "admin": frozenset({
         "hospital.view", "study.read", "report.read", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "dicom.delete",
         "node.manage", "transfer.manage", "delivery.manage", "storage.manage", "workitem.decide", "certificate.manage",
         "query.manage", "fhir.manage", "ups.read", "ups.create", "ups.perform", "ups.cancel", "ai.read", "ai.write",
-        "report.review", "client.manage",
+        "report.review", "client.manage", "app.open",
     }),
     "radiologist": frozenset({
-        "hospital.view", "study.read", "dicom.read", "report.read", "report.review", "transfer.manage", "ai.read",
+        "hospital.view", "study.read", "dicom.read", "report.read", "report.review", "transfer.manage", "ai.read", "fhir.read",
+        "app.open",
     }),
     "integrator": frozenset({
         "hospital.view", "fhir.read", "fhir.write", "dicom.store", "dicom.read", "node.manage", "transfer.manage", "delivery.manage",
         "query.manage", "ups.read", "ups.create", "ups.perform", "ups.cancel", "ai.read", "client.manage",
+        "app.open",
     }),
     "auditor": frozenset({"hospital.view", "audit.read"}),
     "billing": frozenset({"hospital.view"}),

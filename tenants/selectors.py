@@ -37,9 +37,11 @@ def token_holder(*, text: str) -> TokenHolder | None:
 def _holder_read(digest: str) -> TokenHolder | None:
     with connection.cursor() as cursor:  # no ORM object for what is asked before a machine's requests
         cursor.execute(
-            "SELECT k.id, t.id, t.slug, k.role, k.connection_id, k.job, k.expires_at, k.scopes, coalesce(c.client_id, '') "
+            "SELECT k.id, t.id, t.slug, coalesce(m.role, k.role), k.connection_id, k.job, k.expires_at, k.scopes, "
+            "coalesce(c.client_id, ''), k.user_id, k.grant_id "
             "FROM tenants_apitoken k JOIN tenants_tenant t ON t.id = k.tenant_id LEFT JOIN tenants_oauthclient c ON c.id = k.client_id "
-            "WHERE k.digest = %s AND k.revoked_at IS NULL AND t.is_active",
+            "LEFT JOIN tenants_user u ON u.id = k.user_id LEFT JOIN tenants_membership m ON m.user_id = k.user_id AND m.tenant_id = t.id "
+            "WHERE k.digest = %s AND k.revoked_at IS NULL AND t.is_active AND (k.user_id IS NULL OR (u.is_active AND m.id IS NOT NULL))",
             [digest],
         )
         row = cursor.fetchone()
@@ -66,6 +68,12 @@ def membership_get(*, user_id: UUID, slug: str) -> Membership | None:
         .filter(user_id=user_id, tenant__slug=slug, tenant__is_active=True)
         .first()
     )
+
+
+def person_role(*, tenant_id: int, user_id: UUID) -> str:
+    """The role of an active person in this hospital; "" for others."""
+    found = Membership.objects.filter(tenant_id=tenant_id, user_id=user_id, user__is_active=True, tenant__is_active=True)
+    return found.values_list("role", flat=True).first() or ""
 
 
 def person_name(*, user_id: UUID) -> str:

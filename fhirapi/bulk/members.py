@@ -5,7 +5,6 @@ Rows are asked in SQL. Older versions are in no index, so their texts are looked
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from urllib.parse import parse_qsl
 
 import orjson
@@ -14,7 +13,7 @@ from fhirapi.index.indexed import resource_index
 from fhirapi.models import BulkExport
 from fhirapi.operations.everything import NAMED
 from fhirapi.outcomes import FhirError
-from fhirapi.registry import TYPES
+from fhirapi.registry import TYPES, compartment_keys
 from fhirapi.search.dates import Zone
 from fhirapi.search.options import OPTIONS
 from fhirapi.search.query import query_parse
@@ -23,13 +22,6 @@ from journal.wall.scope import tenant_id_current
 
 PATIENT = TYPES["Patient"].number
 Level = BulkExport.Level
-
-
-@cache
-def compartment_keys(rtype: str) -> frozenset[str]:
-    """The branches by which resources of this type belong to a patient (CompartmentDefinition/patient)."""
-    found = TYPES[rtype]
-    return frozenset(key for name in found.compartment for key in found.by_name[name].keys)
 
 
 def types_of(level: str) -> tuple[str, ...]:
@@ -56,7 +48,7 @@ class Members:
         if not compartment_keys(rtype):
             return None if some is None else Sql("(r.patient IS NULL OR r.patient = ANY(%s))", (some,))
         text = "EXISTS (SELECT FROM fhir_ref x WHERE x.tenant_id = %s AND x.rid = r.rid AND x.param = ANY(%s) AND x.target_type = %s"
-        values = (tenant_id_current(), sorted(compartment_keys(rtype)), PATIENT)
+        values = (tenant_id_current(), list(compartment_keys(rtype)), PATIENT)
         return Sql(f"{text})", values) if some is None else Sql(f"{text} AND x.target_id = ANY(%s))", (*values, some))
 
     def has(self, *, rtype: str, content: str) -> bool:

@@ -6,13 +6,12 @@ Each resource is there once, over all pages; a page is one statement.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from django.db import connection
 
 from fhirapi.index.periods import NO_DATE
-from fhirapi.registry import NAMES, TYPES
+from fhirapi.registry import NAMES, TYPES, compartment_keys
 from fhirapi.search.pages import time_limit
 from fhirapi.search.terms import All, AnyOf, Column, Term, conjunction
 from fhirapi.search.values import Context, value_term
@@ -48,13 +47,6 @@ def _dated(context: Context, value: str) -> Term:
             found = value_term(context, rtype, rtype.by_name[rtype.date], "", value)
             terms.append(All((Column("{r}.rtype = %s", (rtype.number,)), found)))
     return AnyOf(tuple(terms))
-
-
-@cache
-def compartment_keys() -> tuple[str, ...]:
-    """The branches by which resources belong to a patient (CompartmentDefinition/patient)."""
-    keys = {key for rtype in TYPES.values() for name in rtype.compartment for key in rtype.by_name[name].keys}
-    return tuple(sorted(keys))
 
 
 def everything_read(*, query: EverythingQuery) -> tuple[list[Document], Place | None]:

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 
 from fhirapi.outcomes import FhirError
-from fhirapi.registry import NAMES, TYPES
+from fhirapi.registry import NAMES, TYPES, compartment_keys
 from fhirapi.store import Document
 from journal.wall.scope import tenant_id_current
 
@@ -26,9 +26,18 @@ class Include:
     is_iterate: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Owned:
+    """Of these types, only what is in this patient's compartment."""
+
+    patient: str
+    rtypes: frozenset[str]
+
+
 def included(
-    includes: Sequence[Include], *, rids: list[int], documents: Sequence[Document], hidden: frozenset[str] = frozenset()
-) -> tuple[Document, ...]:
+    includes: Sequence[Include], *, rids: list[int], documents: Sequence[Document], hidden: frozenset[str] = frozenset(),
+    owned: Owned | None = None,
+) -> tuple[Document, ...]:  # fmt: skip
     """Each resource once, whatever the number of matches that lead to it. Raises FhirError 400 for too many."""
     found: dict[int, Document] = {}
     seen, new = set(rids), dict(zip(rids, documents, strict=True))
@@ -37,12 +46,33 @@ def included(
         if not (wanted and new):
             break
         new = {rid: one for rid, one in _round(wanted, new, seen).items() if one.rtype not in hidden}
+        if owned:
+            new = _owned(owned, new)
         found |= new
         seen |= set(new)
         if len(found) > INCLUDED_MAX:
             raise FhirError(400, f"More than {INCLUDED_MAX} resources to include; ask for less with _count.", code="too-costly")
         wanted = [include for include in includes if include.is_iterate]
     return tuple(found.values())
+
+
+def _owned(owned: Owned, found: dict[int, Document]) -> dict[int, Document]:
+    """Less those of other patients."""
+    asked = [rid for rid, one in found.items() if one.rtype in owned.rtypes]
+    if not asked:
+        return found
+    number, tenant_id = TYPES["Patient"].number, tenant_id_current()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT r.rid FROM fhir_resource r WHERE r.tenant_id = %s AND r.rid = ANY(%s) AND r.rtype = %s AND r.fhir_id = %s UNION "
+            "SELECT f.rid FROM fhir_ref f WHERE f.tenant_id = %s AND f.rid = ANY(%s) AND f.param = ANY(%s) AND f.target_type = %s "
+            "AND f.target_id = %s",
+            [
+                tenant_id, asked, number, owned.patient, tenant_id, asked, list(compartment_keys()), number, owned.patient,
+            ],
+        )  # fmt: skip
+        mine = {rid for (rid,) in cursor.fetchall()}
+    return {rid: one for rid, one in found.items() if one.rtype not in owned.rtypes or rid in mine}
 
 
 def _round(includes: Sequence[Include], sources: dict[int, Document], seen: set[int]) -> dict[int, Document]:

@@ -16,7 +16,7 @@ from fhirapi.index.periods import NO_DATE
 from fhirapi.outcomes import FhirError
 from fhirapi.registry import NAMES, ONE, TYPES
 from fhirapi.search.dates import dates_bounds
-from fhirapi.search.include import Include, included
+from fhirapi.search.include import Include, Owned, included
 from fhirapi.search.sort import NEWEST, OLDEST, UPDATED, Position, Sort, after, order_by
 from fhirapi.search.terms import All, Between, Dates, Patients, Rows, Sql, Term, Tokens, beside, conjunction, sql_join, unmet
 from fhirapi.store import Document
@@ -38,6 +38,7 @@ class Query:
 
     rtypes: tuple[str, ...]
     hidden: frozenset[str] = frozenset()  # types that includes leave out
+    owned: Owned | None = None  # types of which includes hold one patient's alone
     terms: tuple[Term, ...] = ()
     includes: tuple[Include, ...] = ()
     sorts: tuple[Sort, ...] = (NEWEST,)
@@ -71,7 +72,7 @@ def resource_search(*, query: Query) -> Page:
         return Page(
             matches=matches,
             included=included(
-                query.includes, rids=[row[keys] for row in page], documents=matches, hidden=query.hidden
+                query.includes, rids=[row[keys] for row in page], documents=matches, hidden=query.hidden, owned=query.owned
             ) if page else (),
             total=total,
             last=(tuple(page[-1][:keys]), page[-1][keys], total) if is_more else None,

@@ -17,6 +17,7 @@ from fhirapi.outcomes import FhirError
 from fhirapi.registry import TYPES
 from fhirapi.search.dates import Zone, dates_between
 from fhirapi.search.form import Form
+from fhirapi.search.include import Owned
 from fhirapi.search.options import OPTIONS, Options, option_read
 from fhirapi.search.pages import Query
 from fhirapi.search.parsing import compartment_term, system_term
@@ -45,12 +46,13 @@ class Parsed:
 
 def query_parse(
     *, tenant_id: int, rtype: str, pairs: Pairs, base: str, zone: Zone, is_strict: bool, patient: str = "",
-    hidden: frozenset[str] = frozenset(GUARDED),
+    hidden: frozenset[str] = frozenset(GUARDED), owned: Owned | None = None, place: str | None = None,
 ) -> Parsed:
     """Understand a search. Raises FhirError 400 for what must not be guessed at.
 
     An empty `rtype` searches the types that `_type` names, or all; `patient` narrows to the compartment of one. Types in `hidden`
-    are neither found by the way nor asked about: 403.
+    are neither found by the way nor asked about: 403; of those that are `owned` as well, includes find the one patient's. `place` is the
+    patient whom the address names, where that is not `patient`.
     """
     if len(pairs) > PARAMETERS_MAX:
         raise FhirError(400, f"More than {PARAMETERS_MAX} parameters.", code="too-costly")
@@ -74,10 +76,11 @@ def query_parse(
     if patient:
         terms.append(compartment_term(context, options.rtypes, patient))
     query = Query(
-        rtypes=options.rtypes, hidden=context.hidden, terms=(*terms, *dates_between(terms)),
+        rtypes=options.rtypes, hidden=context.hidden - (owned.rtypes if owned else frozenset()), owned=owned,
+        terms=(*terms, *dates_between(terms)),
         includes=tuple(dict.fromkeys(options.includes)), sorts=options.sorts,
         count=options.count, is_count_only=options.is_count_only, is_total=options.is_total,
-        after=_cursor_read(cursor, tenant_id, _place(rtype, patient), kept) if cursor else None,
+        after=_cursor_read(cursor, tenant_id, _place(rtype, patient if place is None else place), kept) if cursor else None,
     )  # fmt: skip
     return Parsed(query=query, kept=tuple(kept), ignored=tuple(dict.fromkeys(ignored)), form=options.form)
 

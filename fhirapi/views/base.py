@@ -11,17 +11,19 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from fhirapi.access import Scoped
+from fhirapi.access import NOT_IN_SCOPE, Scoped
 from fhirapi.interactions import GUARDED
 from fhirapi.jsontext import json_dump, json_load
 from fhirapi.outcomes import ISSUES, FhirError, outcome, outcome_response
 from fhirapi.registry import TYPES
+from fhirapi.search.include import Owned
 from fhirapi.search.pages import resource_search
 from fhirapi.search.query import query_parse
 from fhirapi.sources import hospital_read
@@ -31,6 +33,7 @@ from fhirapi.views.formats import FHIR_JSON, FHIR_XML, JSON_TYPES, XML_TYPES
 from fhirapi.xmlformat import xml_write
 from journal.wall.scope import is_in_scope, tenant_scope
 from tenants.doors import HospitalAPIView
+from tenants.oauth.grants import grant_of_token
 from tenants.oauth.scopes import Pairs
 from tenants.permissions import is_allowed
 
@@ -164,6 +167,8 @@ class FhirView(FhirErrors, HospitalAPIView):
     implied = ""  # the type of an address that does not name it
     scoped: Scoped | None = None  # of a token with scopes
     narrowed: Sequence[Pairs] = ()  # what narrows the request's type
+    is_own = False  # of the request's type, only what is the patient's of the launch
+    owned: Owned | None = None  # of hidden types, what may be seen all the same: the patient's
     is_guarded = True  # False where nothing that is stored is looked at
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -173,7 +178,18 @@ class FhirView(FhirErrors, HospitalAPIView):
         holder: Any = request.auth
         self.hidden = frozenset(name for name, guard in GUARDED.items() if not is_allowed(role=holder.role, capability=guard))
         if scopes := getattr(holder, "scopes", ""):
-            self._scope(Scoped(scopes), request.method or "", kwargs.get("rtype", "") or self.implied)
+            scoped = Scoped(scopes, patient=self._launched(holder), is_person=bool(holder.user_id))
+            self._scope(scoped, request.method or "", kwargs.get("rtype", "") or self.implied)
+
+    def _launched(self, holder: Any) -> str:
+        """The patient of the launch, "" without one. Raises NotAuthenticated when what a person granted is over."""
+        if not holder.user_id:
+            return ""
+        with tenant_scope(self.tenant_id):
+            grant = grant_of_token(grant_id=holder.grant_id)
+        if grant is None:
+            raise NotAuthenticated
+        return grant.patient
 
     def _scope(self, scoped: Scoped, method: str, rtype: str) -> None:
         """Raises FhirError 403 where the token's scopes do not allow this on its type."""
@@ -181,26 +197,43 @@ class FhirView(FhirErrors, HospitalAPIView):
         if not letters:
             return
         self.hidden |= scoped.hidden(letters)
+        self.owned = scoped.owned(letters)
         if rtype in TYPES:
             if letters in {"r", "s"}:
-                self.narrowed = scoped.narrowed(rtype, letters)
+                self.narrowed, self.is_own = scoped.narrowed(rtype, letters)
             else:
                 scoped.whole_check(rtype, letters)
             self.hidden -= {rtype} - set(GUARDED)
 
+    @property
+    def is_partial(self) -> bool:
+        """Not all of the request's type may be seen."""
+        return bool(self.narrowed) or self.is_own
+
+    def whole_check(self) -> None:
+        """What does not look at each resource needs the whole type. Raises FhirError 403."""
+        if self.is_partial:
+            raise FhirError(403, NOT_IN_SCOPE)
+
     def narrow_check(self, rtype: str, fhir_id: str) -> None:
-        """A narrowed type: is this one of those that may be read? Raises FhirError 404, as if it were not there."""
-        if not self.narrowed:
+        """Of a type that is there in part: is this one of those that may be read? Raises FhirError 404, as if it were not there."""
+        if not self.is_partial:
             return
+        patient = self.owned_patient if self.is_own else ""
         base = base_url(self.request, self.kwargs["slug"])
-        for variant in self.narrowed:
+        for variant in self.narrowed or [()]:
             parsed = query_parse(
                 tenant_id=self.tenant_id, rtype=rtype, pairs=[("_id", fhir_id), *variant], base=base, zone=lambda: hospital_read().zone,
-                is_strict=True,
+                is_strict=True, patient=patient,
             )  # fmt: skip
             if resource_search(query=parsed.query).matches:
                 return
         raise FhirError(404)
+
+    @property
+    def owned_patient(self) -> str:
+        """The patient of the launch."""
+        return self.scoped.patient if self.scoped else ""
 
 
 class WritingView(FhirView):

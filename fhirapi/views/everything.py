@@ -43,9 +43,11 @@ class EverythingView(FhirView):
         return self.answer(request, slug, patient, parameter_pairs(tree_read(request)) if has_body(request) else [])
 
     def answer(self, request: Request, slug: str, patient: str, pairs: Pairs) -> Response:
+        if self.narrowed:
+            self.whole_check()
+        if self.is_own and patient != self.owned_patient:
+            raise FhirError(404)
         found("Patient", patient)
-        if self.scoped:
-            self.scoped.whole_check("Patient", "r")
         base, place = base_url(request, slug), f"Patient/{patient}/$everything"
         ignored = sorted({name for name, _ in pairs} - {CURSOR, *PARAMETERS})
         if ignored and preference(request, "handling") == "strict":
@@ -71,18 +73,20 @@ class EverythingView(FhirView):
         since = values.get("_since", "")
         context = Context(tenant_id=self.tenant_id, base=base, zone=self.zone)
         return EverythingQuery(
-            patient=patient, rtypes=self.types(kept), count=_count(values.get("_count", "")), after=after,
+            patient=patient, rtypes=self.types(patient, kept), count=_count(values.get("_count", "")), after=after,
             terms=care_dates(context=context, start=values.get("start", ""), end=values.get("end", "")),
             since=date_range(text=since, zone=self.zone)[0] if since else None,
         )  # fmt: skip
 
-    def types(self, kept: Pairs) -> tuple[str, ...]:
+    def types(self, patient: str, kept: Pairs) -> tuple[str, ...]:
         wanted = [name.strip() for key, value in kept if key == "_type" for name in value.split(",")]
         if not set(wanted) <= set(TYPES):
             raise FhirError(400, "_type names a type that is not held here.", code="value")
-        if self.hidden & set(wanted):
+        # All of it is the one patient's, whose resources the token may see of these types as well.
+        hidden = self.hidden - (self.owned.rtypes if self.owned and patient == self.owned.patient else frozenset())
+        if hidden & set(wanted):
             raise FhirError(403)
-        return tuple(name for name in wanted or TYPES if name not in self.hidden)
+        return tuple(name for name in wanted or TYPES if name not in hidden)
 
     @cached_property
     def hospitals_zone(self) -> ZoneInfo:

@@ -33,8 +33,7 @@ class HistoryView(FhirView):
             type_check(rtype)
         if fhir_id and not ID.fullmatch(fhir_id):
             raise FhirError(404)
-        if self.narrowed and self.scoped:  # an old version may be one that is not within the scope
-            self.scoped.whole_check(rtype, "r")
+        self.whole_check()  # an old version may be one that is not within the scope
         path = "/".join(part for part in (rtype, fhir_id, "_history") if part)
         kept = self.kept(request)
         query = self.query(rtype, fhir_id, kept, _salt(self.tenant_id, path, kept), request.query_params.get(CURSOR, ""))

@@ -39,15 +39,25 @@ class SmartView(FhirErrors):
             raise FhirError(404)
         oauth = request.build_absolute_uri(f"/t/{slug}/oauth")
         found = {
+            "authorization_endpoint": f"{oauth}/authorize",
             "token_endpoint": f"{oauth}/token",
             "introspection_endpoint": f"{oauth}/introspect",
             "revocation_endpoint": f"{oauth}/revoke",
             "registration_endpoint": f"{oauth}/register",
-            "grant_types_supported": ["client_credentials"],
-            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+            "response_types_supported": ["code"],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "none"],
             "token_endpoint_auth_signing_alg_values_supported": ["RS384", "ES384"],
-            "scopes_supported": ["system/*.cruds", "system/*.rs", "system/*.read", "system/*.write"],
-            "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
+            "scopes_supported": [
+                "launch", "launch/patient", "offline_access", "online_access", "patient/*.rs", "patient/*.read", "user/*.cruds",
+                "user/*.rs", "user/*.read", "user/*.write", "system/*.cruds", "system/*.rs", "system/*.read", "system/*.write",
+            ],
+            "capabilities": [
+                "launch-ehr", "launch-standalone", "context-ehr-patient", "context-banner", "context-standalone-patient", "client-public",
+                "client-confidential-symmetric", "client-confidential-asymmetric", "authorize-post", "permission-offline",
+                "permission-online", "permission-patient", "permission-user", "permission-v1", "permission-v2",
+            ],
         }
         return HttpResponse(orjson.dumps(found), content_type="application/json")
 

@@ -104,8 +104,7 @@ class MetaView(FhirView):
     def get(self, request: Request, slug: str, rtype: str = "", fhir_id: str = "") -> Response:
         if rtype:
             type_check(rtype)
-        if self.narrowed and self.scoped:
-            self.scoped.whole_check(rtype, "r")
+        self.whole_check()
         if fhir_id:
             meta = json_load(found(rtype, fhir_id).content.encode())["meta"]
         else:

@@ -33,10 +33,12 @@ class ReadView(FhirView):
 
     def get(self, request: Request, slug: str, rtype: str, fhir_id: str) -> HttpResponseBase:
         type_check(rtype)
-        document = resource_read(rtype=rtype, fhir_id=fhir_id) if ID.fullmatch(fhir_id) else None
-        if document is None:
+        if not ID.fullmatch(fhir_id):
             raise FhirError(404)
         self.narrow_check(rtype, fhir_id)
+        document = resource_read(rtype=rtype, fhir_id=fhir_id)
+        if document is None:
+            raise FhirError(404)
         audit_record(actor=self.actor, action="fhir.read", object_type=rtype, object_id=fhir_id)
         return document_response(request, document)
 
@@ -50,8 +52,7 @@ class VersionView(FhirView):
         document = version_read(rtype=rtype, fhir_id=fhir_id, version=int(version)) if is_asked else None
         if document is None:
             raise FhirError(404)
-        if self.narrowed and self.scoped:  # an old version may be one that is not within the scope
-            self.scoped.whole_check(rtype, "r")
+        self.whole_check()  # an old version may be one that is not within the scope
         audit_record(actor=self.actor, action="fhir.history", object_type=rtype, object_id=fhir_id)
         return document_response(request, document)
 

@@ -34,19 +34,30 @@ class SearchAnswer(FhirView):
         if rtype:
             type_check(rtype)
         base = base_url(request, slug)
-        if self.narrowed and any(name.startswith(("_include", "_revinclude", "_has")) or "." in name for name, _ in pairs):
-            raise FhirError(403, "With a narrowed scope nothing is asked or included by the way.")
+        of_launch = bool(self.owned) and patient == self.owned_patient
+        if self.is_own and patient and not of_launch:
+            raise FhirError(404)
+        self.ways_check(pairs, is_of_launch=of_launch)
         pairs = pairs_narrowed(pairs=pairs, variants=self.narrowed)
         self._zone: ZoneInfo | None = None
         parsed = query_parse(
             tenant_id=self.tenant_id, rtype=rtype, pairs=pairs, base=base, zone=self.zone, is_strict=_is_strict(request),
-            patient=patient, hidden=self.hidden,
+            patient=self.owned_patient if self.is_own else patient, place=patient, owned=self.owned,
+            hidden=self.hidden - (self.owned.rtypes if self.owned and of_launch else frozenset()),
         )  # fmt: skip
         page = resource_search(query=parsed.query)
         audit_record(actor=self.actor, action="fhir.search", object_type=rtype or "-", object_id="-")
         links = self.links(base, rtype, parsed, page, cursor=next((v for n, v in pairs if n == CURSOR), ""), patient=patient)
         page = replace(page, matches=tuple(document_form(document=one, form=parsed.form) for one in page.matches))
         return Response(searchset(page=page, links=links, base=base, ignored=parsed.ignored, now=timezone.now()))
+
+    def ways_check(self, pairs: Pairs, *, is_of_launch: bool) -> None:
+        """Of a type that is there in part, nothing is asked by the way. Raises FhirError 403."""
+        names = [name for name, _ in pairs]
+        is_chained = any(name.startswith("_has") or "." in name for name in names)
+        is_including = any(name.startswith(("_include", "_revinclude")) for name in names)
+        if (self.narrowed and is_including) or ((self.is_partial or is_of_launch) and is_chained):
+            raise FhirError(403, "With a narrowed scope nothing is asked or included by the way.")
 
     def links(self, base: str, rtype: str, parsed: Parsed, page: Page, *, cursor: str, patient: str) -> list[tuple[str, str]]:
         """Self as we understood it, and next with everything the search needs: a page never leans on a session."""

@@ -69,6 +69,8 @@ class EventsView(FhirView):
 
     def get(self, request: Request, slug: str, subscription: str) -> Response:
         pairs, row = pairs_of(request), _found(subscription)
+        if row.rtype in self.hidden:  # what it tells of is not in the token's scopes
+            raise FhirError(403)
         since, until = _number(pairs, "eventsSinceNumber", 1), _number(pairs, "eventsUntilNumber", row.last_number)
         content = next(iter(_several(pairs, "content")), row.content)
         if content not in Subscriber.Content.values:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from ai.reports import finding_words, number_words, statement_words
 from portal import words
+from portal.smart import patient_words
 from portal.timeline import Hop
 from tenants.models import Membership
 from tenants.permissions import is_allowed
@@ -22,6 +23,7 @@ register.filter("patient_name", words.patient_name)
 register.filter("patient_line", words.patient_line)
 register.filter("sex_age", words.sex_age)
 register.filter("exam_time", words.exam_time)
+register.filter("told_apart", patient_words)
 register.filter("merge_origin", words.origin_words)
 register.filter("since", words.since_words)
 register.filter("item_kind", words.item_kind)

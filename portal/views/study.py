@@ -19,6 +19,8 @@ from portal.panels import Refused, panels_of
 from portal.timeline import study_timeline
 from portal.words import ai_words
 from tenants.doors import HospitalRequest, hospital_page
+from tenants.oauth.grants import launch_apps
+from tenants.permissions import is_allowed
 
 
 def _study(uuid: UUID) -> Study:
@@ -51,6 +53,7 @@ def study_render(
         "refusals": [one for one in decision.outcomes if not one["is_match"]] if (decision := decision_of(study=found)) else [],
         "hops": study_timeline(study=found, reader=reader), "destinations": destinations(),
         "slice_words": _("Image {n} of %(count)s") % {"count": count},
+        "apps": launch_apps() if is_allowed(role=request.role, capability="app.open") else [],
         "earlier": earlier_rows(studies=earlier.studies, reader=reader), "fetches": earlier.fetches,
     }  # fmt: skip
     return render(request, "portal/study.html", context, status=status)

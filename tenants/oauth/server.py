@@ -1,6 +1,7 @@
 """The authorization server of a hospital: Authlib's grants, over our rows. One is made for each request: it knows whose it is and where.
 
-client_credentials with private_key_jwt (SMART Backend Services 2.2, RFC 7523), introspection (RFC 7662) and revocation (RFC 7009).
+client_credentials with private_key_jwt (SMART Backend Services 2.2, RFC 7523), authorization_code with PKCE and refresh_token for apps
+(tenants/oauth/people.py), introspection (RFC 7662) and revocation (RFC 7009).
 """
 
 import hashlib
@@ -12,12 +13,13 @@ from typing import Any
 import orjson
 from authlib.common.security import generate_token
 from authlib.integrations.django_oauth2 import AuthorizationServer
-from authlib.oauth2.rfc6749 import ClientMixin, InvalidClientError, InvalidScopeError, TokenMixin
+from authlib.oauth2.rfc6749 import InvalidClientError, InvalidScopeError
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from django.db import IntegrityError, transaction
+from django.http import HttpRequest
 from django.utils import timezone
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -25,10 +27,13 @@ from joserfc.jwk import KeySet
 
 from journal.audit import Actor, audit_record
 from journal.wall.scope import tenant_scope
+from tenants.doors import address_of
 from tenants.egress import Egress, EgressFailed, EgressRefused
-from tenants.models import ApiToken, OAuthAssertion, OAuthClient, Tenant
-from tenants.oauth.clients import BACKEND, ClientError, jwks_check
-from tenants.oauth.scopes import scopes_granted, scopes_text
+from tenants.models import ApiToken, OAuthAssertion, OAuthClient, OAuthGrant, Tenant
+from tenants.oauth.clients import BACKEND, KEY_PAIR, ClientError, jwks_check
+from tenants.oauth.grants import grant_revoke, refresh_grant
+from tenants.oauth.parties import METHODS, Client, Token
+from tenants.oauth.people import Challenge, CodeGrant, RefreshGrant
 from tenants.services import STALE_AFTER, token_digest
 
 # TLS ends at the proxy in front of us; Authlib would look at our own socket, which is plain.
@@ -38,47 +43,13 @@ LIVES = 300  # seconds of an access token, and the longest that an assertion may
 LEEWAY = 10
 SIGNED = ["RS384", "ES384"]
 JWKS_BYTES, JWKS_SECONDS = 64 << 10, 60.0
-METHOD = "private_key_jwt"
-
-
-class Client(ClientMixin):
-    """A row as Authlib sees it."""
-
-    def __init__(self, row: OAuthClient) -> None:
-        self.row = row
-        self.client_id = row.client_id
-
-    def get_client_id(self) -> str:
-        return self.client_id
-
-    def get_allowed_scope(self, scope: str) -> str:
-        return scopes_text(scopes_granted(asked=scope or "", allowed=self.row.scopes))
-
-    def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type == "client_credentials" and self.row.kind == BACKEND
-
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        return method == METHOD and self.row.kind == BACKEND
-
-
-class Token(TokenMixin):
-    def __init__(self, row: ApiToken) -> None:
-        self.row = row
-
-    def check_client(self, client: Client) -> bool:
-        return bool(self.row.client_id == client.row.id)
-
-    def is_expired(self) -> bool:
-        return self.row.expires_at is not None and self.row.expires_at <= timezone.now()
-
-    def is_revoked(self) -> bool:
-        return self.row.revoked_at is not None
+PEOPLE_LIVES = 3600  # of an app's access token
 
 
 class Assertion(JWTBearerClientAssertion):
     """private_key_jwt with RS384 or ES384, an audience that is our token endpoint, five minutes at most, each jti once."""
 
-    CLIENT_AUTH_METHOD = METHOD
+    CLIENT_AUTH_METHOD = KEY_PAIR
 
     def __init__(self, token_url: str) -> None:
         super().__init__(leeway=LEEWAY)
@@ -142,7 +113,7 @@ def _jwks(row: OAuthClient) -> dict[str, Any]:
 
 
 class BackendGrant(ClientCredentialsGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = [METHOD]
+    TOKEN_ENDPOINT_AUTH_METHODS = [KEY_PAIR]
 
     def validate_requested_scope(self) -> None:
         """None left is no token: what may be done with it would be nothing."""
@@ -156,35 +127,43 @@ class Server(AuthorizationServer):
     def __init__(self, *, tenant: Tenant, token_url: str, address: str | None) -> None:
         super().__init__(OAuthClient, ApiToken)
         self.tenant, self.address = tenant, address
-        self.register_client_auth_method(METHOD, Assertion(token_url))
+        self.register_client_auth_method(KEY_PAIR, Assertion(token_url))
         self.register_grant(BackendGrant)
+        self.register_grant(CodeGrant, [Challenge()])
+        self.register_grant(RefreshGrant)
         self.register_endpoint(Introspection)
         self.register_endpoint(Revocation)
 
     def query_client(self, client_id: str) -> Client | None:
         """Of this hospital alone: another one's client is not there."""
         row = OAuthClient.objects.filter(tenant=self.tenant, client_id=client_id[:64], revoked_at=None).first()
-        return Client(row) if row is not None else None
+        return Client(row) if row is not None and "\0" not in client_id else None
 
     def save_token(self, token: dict[str, Any], request: Any) -> None:
         client: OAuthClient = request.client.row
         now, text = timezone.now(), str(token["access_token"])
-        ApiToken.objects.create(
-            tenant=self.tenant, name=client.name, role="integrator", prefix=text[:10], digest=token_digest(text), client=client,
-            scopes=token["scope"], expires_at=now + timedelta(seconds=LIVES),
-        )  # fmt: skip
-        stale = ApiToken.objects.filter(client=client, expires_at__lt=now - STALE_AFTER)
-        if stale.exists():  # a delete makes every process forget the tokens that it knows
-            stale.delete()
-        OAuthClient.objects.filter(id=client.id).update(used_at=now)
+        grant: OAuthGrant | None = getattr(request, "grant", None)
         with tenant_scope(self.tenant.id):
-            actor = Actor(name=f"client:{client.client_id}", address=self.address)
-            audit_record(actor=actor, action="client.token", object_type="OAuthClient", object_id=client.client_id)
+            ApiToken.objects.create(
+                tenant=self.tenant, name=client.name, role="integrator", prefix=text[:10], digest=token_digest(text), client=client,
+                scopes=token["scope"], expires_at=now + timedelta(seconds=token["expires_in"]), user_id=grant.user_id if grant else None,
+                grant_id=grant.id if grant else None,
+            )  # fmt: skip
+            stale = ApiToken.objects.filter(client=client, expires_at__lt=now - STALE_AFTER)
+            if stale.exists():  # a delete makes every process forget the tokens that it knows
+                stale.delete()
+            OAuthClient.objects.filter(id=client.id).update(used_at=now)
+            actor = Actor(name=f"user:{grant.user_id}" if grant else f"client:{client.client_id}", address=self.address)
+            audit_record(
+                actor=actor, action="client.token", object_type="OAuthClient", object_id=client.client_id,
+                detail={"grant": str(grant.id)} if grant else None,
+            )  # fmt: skip
 
     def create_bearer_token_generator(self) -> Any:
         def generate(*, grant_type: str, client: Client, scope: str = "", **_: Any) -> dict[str, Any]:
             granted = client.get_allowed_scope(scope)
-            return {"token_type": "Bearer", "access_token": f"mh_{generate_token(43)}", "expires_in": LIVES, "scope": granted}
+            lives = LIVES if client.row.kind == BACKEND else PEOPLE_LIVES
+            return {"token_type": "Bearer", "access_token": f"mh_{generate_token(43)}", "expires_in": lives, "scope": granted}
 
         return generate
 
@@ -192,8 +171,14 @@ class Server(AuthorizationServer):
         """Nobody listens: what happened is in the audit trail."""
 
 
+def server_make(*, request: HttpRequest, tenant: Tenant) -> Server:
+    """For one request."""
+    token_url = request.build_absolute_uri(f"/t/{tenant.slug}/oauth/token")
+    return Server(tenant=tenant, token_url=token_url, address=address_of(request))
+
+
 class Introspection(IntrospectionEndpoint):
-    CLIENT_AUTH_METHODS = [METHOD]
+    CLIENT_AUTH_METHODS = METHODS
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> Token | None:
         return _token(self.server, token_string)
@@ -205,20 +190,33 @@ class Introspection(IntrospectionEndpoint):
         row = token.row
         return {
             "active": True, "client_id": row.client.client_id if row.client else "", "scope": row.scopes, "token_type": "Bearer",
+            **({"sub": str(row.user_id)} if row.user_id else {}),
             "exp": int(row.expires_at.timestamp()) if row.expires_at else None, "iat": int(row.created_at.timestamp()),
         }  # fmt: skip
 
 
 class Revocation(RevocationEndpoint):
-    CLIENT_AUTH_METHODS = [METHOD]
+    CLIENT_AUTH_METHODS = METHODS
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> Token | None:
         return _token(self.server, token_string)
 
     def revoke_token(self, token: Token, request: Any) -> None:
-        ApiToken.objects.filter(id=token.row.id, revoked_at=None).update(revoked_at=timezone.now())
+        """An app's ends what the person granted it: its refresh token too (RFC 7009 2.1)."""
+        row = token.row
+        if row.grant_id is not None:
+            with tenant_scope(row.tenant_id):
+                grant_revoke(actor=Actor(name=f"client:{row.client.client_id}" if row.client else "-"), grant_id=row.grant_id)
+        else:
+            ApiToken.objects.filter(id=row.id, revoked_at=None).update(revoked_at=timezone.now())
 
 
 def _token(server: Server, text: str) -> Token | None:
-    row = ApiToken.objects.select_related("client").filter(digest=token_digest(text), tenant=server.tenant).first()
+    """An access token by its text, or by its refresh token's the last access token of the same grant."""
+    known = ApiToken.objects.select_related("client").filter(tenant=server.tenant)
+    row = known.filter(digest=token_digest(text)).first()
+    if row is None:
+        with tenant_scope(server.tenant.id):
+            grant_id = refresh_grant(text=text)
+        row = known.filter(grant_id=grant_id).order_by("-id").first() if grant_id is not None else None
     return Token(row) if row is not None and row.client_id is not None else None

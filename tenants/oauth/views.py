@@ -7,8 +7,7 @@ from django.utils.cache import add_never_cache_headers
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from tenants.doors import address_of
-from tenants.oauth.server import Server
+from tenants.oauth.server import Server, server_make
 from tenants.selectors import tenant_by_slug
 
 BODY_MAX = 64 << 10
@@ -23,8 +22,7 @@ def _door(answer: Callable[[Server, HttpRequest], HttpResponse]) -> Callable[...
             raise Http404
         if len(request.body) > BODY_MAX:
             return HttpResponse(status=413)
-        token_url = request.build_absolute_uri(f"/t/{tenant.slug}/oauth/token")
-        response = answer(Server(tenant=tenant, token_url=token_url, address=address_of(request)), request)
+        response = answer(server_make(request=request, tenant=tenant), request)
         if response.status_code == 400 and b'"invalid_client"' in response.content:
             response.status_code = 401  # RFC 6749 5.2: who could not be authenticated
         response["Content-Type"] = response.get("Content-Type", "application/json").replace("text/html; charset=utf-8", "application/json")

@@ -76,6 +76,6 @@ def test_every_sealed_column_is_one_that_is_rotated() -> None:
         f"{model._meta.app_label}.{model.__name__}.{field.name}"
         for model in apps.get_models()
         for field in model._meta.local_fields
-        if any(word in field.name for word in ("sealed", "secret", "pseudonyms"))
+        if any(word in field.name for word in ("sealed", "secret", "pseudonyms")) and not field.name.endswith("_digest")
     }
     assert named == SEALED

@@ -42,7 +42,7 @@ def test_a_preflight_without_a_token_answers(client, mercy, viewer) -> None:
         answer = preflight(client, f"/t/{slug}/dicomweb/studies/1.2.3/metadata", viewer)
         assert (answer.status_code, answer.headers[ALLOWED], answer.content) == (200, viewer, b"")
         assert {"authorization", "range", "if-none-match"} <= set(answer.headers["Access-Control-Allow-Headers"].split(", "))
-        assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+        assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
         assert CREDENTIALS not in answer.headers
     assert ALLOWED not in preflight(client, f"/t/{mercy.slug}/dicomweb/studies", STRANGER).headers
 

@@ -45,7 +45,7 @@ class DemoFolder:
 
     def run(self, *options: str) -> tuple[int, str]:
         process = self.start(*options)
-        text, _ = process.communicate(timeout=120)
+        text, _ = process.communicate(timeout=300)
         return process.returncode, text
 
     def facts(self) -> dict:
@@ -73,7 +73,7 @@ class DemoFolder:
         self.wait_gone()
 
     def wait_gone(self) -> None:
-        for _ in range(300):
+        for _ in range(600):
             if not self.left():
                 return
             time.sleep(0.1)
@@ -141,7 +141,7 @@ def test_a_second_run_shows_every_hop_again_with_a_study_of_ones_own(demo, tmp_p
     assert second[0] != 0
     assert "is running" in second[1]
     process.send_signal(signal.SIGTERM)
-    assert process.wait(40) == 0
+    assert process.wait(90) == 0
     demo.wait_gone()
 
 

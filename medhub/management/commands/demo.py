@@ -47,6 +47,8 @@ class Command(BaseCommand):
         study = options["study"]
         if study is not None and not study.exists():
             raise CommandError(f"{study}: no such file or folder")
+        if study is not None and not _is_dicom(study):
+            raise CommandError(f"{study}: no DICOM object found")
         home.folders_make()
         with (home.root / "run" / "demo.lock").open("w") as lock:
             try:
@@ -60,6 +62,12 @@ class Command(BaseCommand):
                 console.print("\nstopped")
             except (StackError, EmbeddedError, DemoFailed) as error:
                 raise CommandError(str(error)) from error
+
+
+def _is_dicom(path: Path) -> bool:
+    """Asked before anything is started: a house takes longer than a look."""
+    look = [sys.executable, "-m", "sandbox.modality", str(path), "--look"]
+    return subprocess.run(look, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode == 0  # noqa: S603 our own module
 
 
 class Demo:

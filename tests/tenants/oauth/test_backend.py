@@ -8,10 +8,12 @@ from typing import Any
 import orjson
 import pytest
 from django.test import Client
+from django.utils import timezone
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from ai.workitems.watching import channel_open
+from fhirapi.models import Subscriber
 from imaging.models import Study
 from journal.audit import Actor
 from tenants.models import ApiToken, OAuthClient
@@ -284,15 +286,31 @@ def test_a_revoked_client_and_its_tokens(mercy: Hospital, lab: Service) -> None:
     assert Client().get(f"/t/{mercy.slug}/fhir/r4/Patient", headers={"authorization": f"Bearer {token}"}).status_code == 401
 
 
+def test_events_of_a_subscription_are_in_scope_too(mercy: Hospital, lab: Service) -> None:
+    """ "wrong scope, scope on includes": what a Subscription told of is read with the scopes of that type, by `$events` as well."""
+    with mercy.scope():
+        Subscriber.objects.create(
+            fhir_id="sub1", rtype="Observation", endpoint="https://10.0.0.1/x", content="full-resource", state="active", creator="-",
+            role="-", created_at=timezone.now(),
+        )  # fmt: skip
+    assert lab.fhir("system/Subscription.rs system/Observation.r").get("Subscription/sub1/$events").status_code == 403
+    assert lab.fhir("system/Subscription.rs").get("Subscription/sub1/$events").status_code == 403
+    assert lab.fhir("system/Subscription.rs system/Observation.rs").get("Subscription/sub1/$events").status_code == 200
+
+
 def test_what_is_published(mercy: Hospital) -> None:
     """ "`.well-known/smart-configuration`": open; it promises nothing that is not there."""
     base = f"/t/{mercy.slug}/fhir/r4"
     found = Client().get(f"{base}/.well-known/smart-configuration").json()
     assert found["token_endpoint"].endswith(f"/t/{mercy.slug}/oauth/token")
     assert found["token_endpoint_auth_signing_alg_values_supported"] == ["RS384", "ES384"]
-    assert "authorization_endpoint" not in found
+    assert found["authorization_endpoint"].endswith(f"/t/{mercy.slug}/oauth/authorize")
+    assert found["code_challenge_methods_supported"] == ["S256"]
+    assert {"launch-ehr", "launch-standalone", "context-standalone-patient", "client-confidential-asymmetric"} <= set(found["capabilities"])
     security = Client().get(f"{base}/metadata").json()["rest"][0]["security"]
     assert security["service"][0]["coding"][0]["code"] == "SMART-on-FHIR"
+    uris = {one["url"]: one["valueUri"] for one in security["extension"][0]["extension"]}
+    assert uris == {"authorize": found["authorization_endpoint"], "token": found["token_endpoint"]}
     assert Client().get("/t/no-such-hospital/fhir/r4/.well-known/smart-configuration").status_code == 404
 
 
