@@ -8,7 +8,7 @@ by read, search, include and $everything. Of types that are about nobody it open
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -19,7 +19,6 @@ from fhirapi.search.include import Owned
 from tenants.oauth.scopes import Access, Pairs, access_of
 
 NOT_IN_SCOPE = "The token's scopes do not allow this."
-SEVERAL = "The token's scopes narrow this type in several ways that cannot be asked at once."
 LETTER_OF = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d", "GET": "r", "HEAD": "r"}
 CONDITIONAL = re.compile(r'"reference": ?"([A-Z][A-Za-z]+)\?')
 SHARED = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "Medication", "Endpoint"})
@@ -101,14 +100,3 @@ class Scoped:
         names = [part.partition("=")[0] for part in query.lstrip("?").split("&")]
         if any("." in name or name.startswith("_has") or ":" in name for name in names):
             raise FhirError(403, "With scopes, criteria name parameters of their own type alone.")
-
-
-def pairs_narrowed(*, pairs: Sequence[tuple[str, str]], variants: Sequence[Pairs]) -> list[tuple[str, str]]:
-    """A search within one of these. Raises FhirError 403 where the variants are not one parameter's values."""
-    if not variants:
-        return list(pairs)
-    names = {tuple(name for name, _ in variant) for variant in variants}
-    if len(variants) > 1 and (len(names) > 1 or len(next(iter(names))) > 1):
-        raise FhirError(403, SEVERAL)
-    wanted = variants[0] if len(variants) == 1 else ((variants[0][0][0], ",".join(variant[0][1] for variant in variants)),)
-    return [*pairs, *(pair for pair in wanted if pair not in pairs)]

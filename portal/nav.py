@@ -10,7 +10,7 @@ from tenants.permissions import is_allowed
 
 BESIDE_NODES = {
     "query-tags", "query-tag-create", "certificates", "certificate-sign", "certificate-make", "certificate-revoke", "hl7",
-    "hl7-source-create", "hl7-destination-create",
+    "hl7-source-create", "hl7-destination-create", "hl7-destination-test",
     "ehr", "ehr-new", "ehr-edit", "ehr-push", "subscriptions",
 }  # fmt: skip
 AI_PAGES = {

@@ -10,12 +10,14 @@ from rest_framework.response import Response
 
 from ai.api.platforms import platform_found
 from ai.connecting import connection_save, hook_url, secrets_held
-from ai.connections import LONGEST, ConnectionRefused, connection_check
+from ai.connections import LONGEST, ConnectionRefused, connection_check, connections_pushed
 from ai.governance.terms import TermsRefused, terms_accept, terms_are_accepted, terms_state
 from ai.models import Connection
 from ai.selectors import connection_get, connection_state, connections
 from ai.stages import MAX_READERS, STEPS, connection_switch, stage_changes, stage_of, stage_set
 from imaging.api.base import ApiView, ProblemSerializer, StrictSerializer
+from imaging.api.hl7 import Hl7SourceListSerializer, Hl7SourceSerializer
+from imaging.hl7.sources import SourceError, source_add, sources_list
 from journal.audit import Actor
 from journal.wall.scope import tenant_scope
 
@@ -111,6 +113,37 @@ class ConnectionView(ApiView):
             raise exceptions.ValidationError({name[:64]: [words[:300]] for name, words in refused.problems.items()}) from None
         made = {"secrets_made": dict(saved.made)} if saved.made else {}
         return Response({**ConnectionSerializer(saved.connection).data, **made})
+
+
+class ConnectionHl7SourcesView(ApiView):
+    """Who brings this platform's answers as ORU^R01. Such a source brings results of its own jobs, and nothing else.
+
+    They stand among `hl7/sources` as well, and are removed there.
+    """
+
+    capabilities = {"GET": "node.manage", "POST": "node.manage"}
+
+    @extend_schema(operation_id="connections_hl7_sources_list", responses={200: Hl7SourceListSerializer, 404: ProblemSerializer})
+    def get(self, request: Request, slug: str, platform: str) -> Response:
+        connection_id = _connection(platform).id
+        mine = [row for row in sources_list() if row.connection_id == connection_id]
+        return Response({"items": Hl7SourceSerializer(mine, many=True).data})
+
+    @extend_schema(
+        operation_id="connections_hl7_sources_create", request=Hl7SourceSerializer,
+        responses={201: Hl7SourceSerializer, 400: ProblemSerializer, 404: ProblemSerializer},
+    )  # fmt: skip
+    def post(self, request: Request, slug: str, platform: str) -> Response:
+        found = _connection(platform)
+        if found.id not in {one.id for one in connections_pushed()}:
+            raise exceptions.ValidationError({"platform": ["its answers are fetched: nothing comes by itself"]})
+        body = Hl7SourceSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        try:
+            row = source_add(actor=self.actor, connection_id=found.id, **body.validated_data)
+        except SourceError as error:
+            raise exceptions.ValidationError({error.field: [str(error)]}) from error
+        return Response(Hl7SourceSerializer(row).data, status=201)
 
 
 class ConnectionCheckView(ApiView):

@@ -9,6 +9,7 @@ urlpatterns = [
     path("platforms/<slug:platform>", platforms.PlatformView.as_view(), name="api-platform"),
     path("connections", connections.ConnectionsView.as_view(), name="api-connections"),
     path("connections/<slug:platform>", connections.ConnectionView.as_view(), name="api-connection"),
+    path("connections/<slug:platform>/hl7-sources", connections.ConnectionHl7SourcesView.as_view(), name="api-connection-hl7-sources"),
     path("connections/<slug:platform>/check", connections.ConnectionCheckView.as_view(), name="api-connection-check"),
     path("connections/<slug:platform>/on", connections.ConnectionOnView.as_view(), name="api-connection-on"),
     path("connections/<slug:platform>/off", connections.ConnectionOffView.as_view(), name="api-connection-off"),

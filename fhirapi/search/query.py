@@ -22,7 +22,7 @@ from fhirapi.search.options import OPTIONS, Options, option_read
 from fhirapi.search.pages import Query
 from fhirapi.search.parsing import compartment_term, system_term
 from fhirapi.search.sort import Position
-from fhirapi.search.terms import Term
+from fhirapi.search.terms import All, AnyOf, Term
 from fhirapi.search.values import Context
 from tenants.crypto import SecretLostError, secret_open, secret_seal
 
@@ -47,12 +47,13 @@ class Parsed:
 def query_parse(
     *, tenant_id: int, rtype: str, pairs: Pairs, base: str, zone: Zone, is_strict: bool, patient: str = "",
     hidden: frozenset[str] = frozenset(GUARDED), owned: Owned | None = None, place: str | None = None,
+    within: Sequence[tuple[tuple[str, str], ...]] = (),
 ) -> Parsed:
     """Understand a search. Raises FhirError 400 for what must not be guessed at.
 
     An empty `rtype` searches the types that `_type` names, or all; `patient` narrows to the compartment of one. Types in `hidden`
     are neither found by the way nor asked about: 403; of those that are `owned` as well, includes find the one patient's. `place` is the
-    patient whom the address names, where that is not `patient`.
+    patient whom the address names, where that is not `patient`. What is found is `within` what one of these searches finds.
     """
     if len(pairs) > PARAMETERS_MAX:
         raise FhirError(400, f"More than {PARAMETERS_MAX} parameters.", code="too-costly")
@@ -73,6 +74,8 @@ def query_parse(
             ignored.append(name if PLAIN_NAME.fullmatch(name) else "(unnamed)")
     if ignored and is_strict:
         raise FhirError(400, f"Not supported under handling=strict: {', '.join(sorted(set(ignored)))}.", code="not-supported")
+    if within:
+        terms.append(_within(context, options.rtypes, within))
     if patient:
         terms.append(compartment_term(context, options.rtypes, patient))
     query = Query(
@@ -83,6 +86,18 @@ def query_parse(
         after=_cursor_read(cursor, tenant_id, _place(rtype, patient if place is None else place), kept) if cursor else None,
     )  # fmt: skip
     return Parsed(query=query, kept=tuple(kept), ignored=tuple(dict.fromkeys(ignored)), form=options.form)
+
+
+def _within(context: Context, rtypes: tuple[str, ...], searches: Sequence[tuple[tuple[str, str], ...]]) -> Term:
+    """Any of these searches. What one of them does not say in our words would be ignored, and so find everything: 403."""
+    found: list[Term] = []
+    for pairs in searches:
+        terms = [system_term(context, rtypes, name, value) if name.partition(":")[0] not in OPTIONS else None for name, value in pairs]
+        known = [term for term in terms if term is not None]
+        if not known or len(known) < len(terms):
+            raise FhirError(403, "The token's scopes narrow this type by what is not understood here.")
+        found.append(All(tuple(known)) if len(known) > 1 else known[0])
+    return AnyOf(tuple(found)) if len(found) > 1 else found[0]
 
 
 def cursor_make(*, tenant_id: int, rtype: str, kept: Pairs, position: Position, patient: str = "") -> str:

@@ -221,14 +221,12 @@ class FhirView(FhirErrors, HospitalAPIView):
             return
         patient = self.owned_patient if self.is_own else ""
         base = base_url(self.request, self.kwargs["slug"])
-        for variant in self.narrowed or [()]:
-            parsed = query_parse(
-                tenant_id=self.tenant_id, rtype=rtype, pairs=[("_id", fhir_id), *variant], base=base, zone=lambda: hospital_read().zone,
-                is_strict=True, patient=patient,
-            )  # fmt: skip
-            if resource_search(query=parsed.query).matches:
-                return
-        raise FhirError(404)
+        parsed = query_parse(
+            tenant_id=self.tenant_id, rtype=rtype, pairs=[("_id", fhir_id)], base=base, zone=lambda: hospital_read().zone,
+            is_strict=True, patient=patient, within=self.narrowed,
+        )  # fmt: skip
+        if not resource_search(query=parsed.query).matches:
+            raise FhirError(404)
 
     @property
     def owned_patient(self) -> str:

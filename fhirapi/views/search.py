@@ -8,7 +8,6 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fhirapi.access import pairs_narrowed
 from fhirapi.bundles import link_url, searchset
 from fhirapi.outcomes import FhirError
 from fhirapi.search.form import document_form
@@ -38,12 +37,11 @@ class SearchAnswer(FhirView):
         if self.is_own and patient and not of_launch:
             raise FhirError(404)
         self.ways_check(pairs, is_of_launch=of_launch)
-        pairs = pairs_narrowed(pairs=pairs, variants=self.narrowed)
         self._zone: ZoneInfo | None = None
         parsed = query_parse(
             tenant_id=self.tenant_id, rtype=rtype, pairs=pairs, base=base, zone=self.zone, is_strict=_is_strict(request),
             patient=self.owned_patient if self.is_own else patient, place=patient, owned=self.owned,
-            hidden=self.hidden - (self.owned.rtypes if self.owned and of_launch else frozenset()),
+            hidden=self.hidden - (self.owned.rtypes if self.owned and of_launch else frozenset()), within=self.narrowed,
         )  # fmt: skip
         page = resource_search(query=parsed.query)
         audit_record(actor=self.actor, action="fhir.search", object_type=rtype or "-", object_id="-")

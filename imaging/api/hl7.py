@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from imaging.api.base import ApiView, Conflict, ProblemSerializer, StrictSerializer, page_of, page_response
+from imaging.hl7.client import NotTakenError, destination_check
 from imaging.hl7.destinations import (
     VERSIONS,
     DestinationError,
@@ -16,7 +17,7 @@ from imaging.hl7.destinations import (
     destination_remove,
     destinations_list,
 )
-from imaging.hl7.messages import message_again, messages_list
+from imaging.hl7.messages import message_again, message_aside, messages_list
 from imaging.hl7.sources import SourceError, source_add, source_get, source_remove, sources_list
 from imaging.models import Hl7Message
 from journal.audit import audit_record
@@ -66,7 +67,7 @@ class Hl7MessageSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     kind = serializers.CharField()
     source = serializers.CharField(source="source_name")
-    state = serializers.CharField(help_text="received, done, failed")
+    state = serializers.CharField(help_text="received, done, failed, aside")
     code = serializers.CharField(help_text="of the acknowledgement: AA, AE, AR")
     place = serializers.CharField()
     reason = serializers.CharField()
@@ -162,6 +163,31 @@ class Hl7DestinationView(ApiView):
         return Response(status=204)
 
 
+class Hl7CheckSerializer(serializers.Serializer[Any]):
+    is_good = serializers.BooleanField()
+    words = serializers.CharField()
+
+
+class Hl7DestinationTestView(ApiView):
+    """Opens a connection and closes it: is it there, and over TLS who it says? Nothing is sent. A few seconds when it is not."""
+
+    capabilities = {"POST": "node.manage"}
+    is_scoped = False
+
+    @extend_schema(operation_id="hl7_destinations_test", request=None, responses={200: Hl7CheckSerializer, 404: ProblemSerializer})
+    def post(self, request: Request, slug: str, destination_id: int) -> Response:
+        with tenant_scope(self.tenant_id):
+            row = destination_get(destination_id=destination_id)
+            if row is None:
+                raise exceptions.NotFound
+            audit_record(actor=self.actor, action="hl7.destination.test", object_type="Hl7Destination", object_id=str(row.id))
+        try:
+            destination_check(destination=row)
+        except NotTakenError as error:
+            return Response({"is_good": False, "words": error.user_message})
+        return Response({"is_good": True, "words": "it takes connections; nothing was sent"})
+
+
 class Hl7MessagesView(ApiView):
     """Newest first; `state=failed` for those that wait."""
 
@@ -179,6 +205,23 @@ class Hl7MessagesView(ApiView):
         found = messages_list(before=min(cursor, 2**63 - 1), limit=limit + 1, only_failed=bool(state))
         following = found[limit - 1].id if len(found) > limit else 0
         return page_response(request, Hl7MessageSerializer(found[:limit], many=True).data, following, state=state)
+
+
+class Hl7MessageAsideView(ApiView):
+    """Somebody has seen to a message that was not taken: it waits no more. 409 where it does not wait."""
+
+    capabilities = {"POST": "node.manage"}
+
+    @extend_schema(
+        operation_id="hl7_messages_aside", request=None,
+        responses={200: Hl7MessageSerializer, 404: ProblemSerializer, 409: ProblemSerializer},
+    )  # fmt: skip
+    def post(self, request: Request, slug: str, message_id: int) -> Response:
+        if not Hl7Message.objects.filter(id=message_id).exists():
+            raise exceptions.NotFound
+        if not message_aside(actor=self.actor, message_id=message_id):
+            raise Conflict("it does not wait for anybody")
+        return Response(Hl7MessageSerializer(Hl7Message.objects.get(id=message_id)).data)
 
 
 class Hl7MessageAgainView(ApiView):

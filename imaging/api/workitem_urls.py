@@ -5,8 +5,10 @@ from django.urls import path, register_converter
 from imaging.api.clients import ClientsView, ClientView
 from imaging.api.hl7 import (
     Hl7DestinationsView,
+    Hl7DestinationTestView,
     Hl7DestinationView,
     Hl7MessageAgainView,
+    Hl7MessageAsideView,
     Hl7MessagesView,
     Hl7SourcesView,
     Hl7SourceView,
@@ -42,6 +44,8 @@ urlpatterns = [
     path("hl7/sources/<snowflake:source_id>", Hl7SourceView.as_view(), name="api-hl7-source"),
     path("hl7/destinations", Hl7DestinationsView.as_view(), name="api-hl7-destinations"),
     path("hl7/destinations/<snowflake:destination_id>", Hl7DestinationView.as_view(), name="api-hl7-destination"),
+    path("hl7/destinations/<snowflake:destination_id>/test", Hl7DestinationTestView.as_view(), name="api-hl7-destination-test"),
     path("hl7/messages", Hl7MessagesView.as_view(), name="api-hl7-messages"),
+    path("hl7/messages/<snowflake:message_id>/aside", Hl7MessageAsideView.as_view(), name="api-hl7-message-aside"),
     path("hl7/messages/<snowflake:message_id>/again", Hl7MessageAgainView.as_view(), name="api-hl7-message-again"),
 ]

@@ -44,6 +44,19 @@ def message_send(*, destination: Hl7Destination, body: bytes, control_id: str, a
     return _judged(told, control_id)
 
 
+def destination_check(*, destination: Hl7Destination) -> None:
+    """Is it there, and over TLS who it says? Nothing is sent: HL7 knows no message that asks for nothing. Raises NotTakenError."""
+    address = _address(destination)
+    try:
+        with socket.create_connection((address, destination.port), timeout=CONNECT_SECONDS) as plain:
+            if destination.uses_tls:
+                _secured(plain, destination).close()
+    except ssl.SSLError as error:
+        raise NotTakenError(f"TLS failed: {(error.reason or 'unknown').lower().replace('_', ' ')}") from None
+    except OSError:
+        raise NotTakenError("the destination was not reached") from None
+
+
 def _address(destination: Hl7Destination) -> str:
     try:
         return address_check(host=destination.host, port=destination.port)

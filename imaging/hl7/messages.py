@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -104,6 +105,8 @@ def _handle(tenant_id: int, message_id: int, source: Hl7Source) -> Outcome:
             return Outcome(code=row.code or SUCCESS, where=row.place, words=row.reason)
         body = bytes(row.body)
         told = Told(body)
+        if told.version and not told.version.startswith("2"):
+            raise MessageRefused("MSH-12", "is a version of HL7 that is not read here", code="AR")
         done = _handler(told, source)(actor=actor, told=told, source=source, body=body) or Outcome()
         _settle(row.id, done, state=Hl7Message.State.DONE)
         audit_record(actor=actor, action="hl7.message", object_type="Hl7Message", object_id=str(row.id), detail={"kind": row.kind})
@@ -135,6 +138,16 @@ def message_again(*, tenant_id: int, message_id: int) -> Outcome | None:
     return message_handle(tenant_id=tenant_id, message_id=row.id, source=source)
 
 
+def message_aside(*, actor: Actor, message_id: int) -> bool:
+    """Somebody has seen to it: it waits no more. It stays, and is handled if its sender comes again. False when it does not wait."""
+    row = Hl7Message.objects.defer("body").filter(id=message_id).first()
+    if row is None or not message_waits(row=row):
+        return False
+    Hl7Message.objects.filter(id=row.id, state=row.state).update(state=Hl7Message.State.ASIDE)
+    audit_record(actor=actor, action="hl7.message.aside", object_type="Hl7Message", object_id=str(row.id))
+    return True
+
+
 def message_waits(*, row: Hl7Message) -> bool:
     """For a person: it failed, or it was kept and whoever handled it did not come to an end."""
     is_left = row.state == Hl7Message.State.RECEIVED and row.received_at < timezone.now() - LEFT_AFTER
@@ -142,13 +155,14 @@ def message_waits(*, row: Hl7Message) -> bool:
 
 
 def messages_list(*, before: int = 0, limit: int = SHOWN, only_failed: bool = False) -> list[Hl7Message]:
-    """Newest first, without their bytes."""
+    """Newest first, without their bytes; `only_failed`: those that wait for a person."""
     rows = Hl7Message.objects.defer("body")
     if only_failed:
-        rows = rows.filter(state=Hl7Message.State.FAILED)
+        left = Q(state=Hl7Message.State.RECEIVED, received_at__lt=timezone.now() - LEFT_AFTER)
+        rows = rows.filter(Q(state=Hl7Message.State.FAILED) | left)
     if before:
         rows = rows.filter(id__lt=before)
     return list(rows.order_by("-id")[:limit])
 
 
-__all__ = ["SUCCESS", "message_again", "message_handle", "message_take", "message_waits", "messages_list"]
+__all__ = ["SUCCESS", "message_again", "message_aside", "message_handle", "message_take", "message_waits", "messages_list"]

@@ -21,6 +21,7 @@ CONTROLS = {  # table 0119
     **dict.fromkeys(("HD", "OH", "HR"), "on-hold"),
 }
 STATES = {"CM": "completed", "CA": "revoked", "DC": "revoked", "HD": "on-hold", "ER": "entered-in-error"}  # table 0038, with ORC-1 SC
+GONE = {"revoked", "entered-in-error"}
 PRIORITIES = {
     "S": "STAT", "STAT": "STAT", "A": "HIGH", "ASAP": "HIGH", "U": "HIGH", "URGENT": "HIGH", "R": "ROUTINE", "ROUTINE": "ROUTINE",
 }  # fmt: skip
@@ -58,9 +59,10 @@ def order_message_take(*, actor: Actor, told: Told, source: Hl7Source, body: byt
     if not orders:
         raise MessageRefused("ORC", "is not there")
     for (issuer, number), groups in orders.items():
+        status, groups = _standing(groups)
         steps = [step for group in groups for step in _steps(group, zone)]
         facts = OrderFacts(
-            accession_number=number, issuer=issuer, patient=patient, status=_status(groups[0]), steps=steps, **_facts(told, groups[0])
+            accession_number=number, issuer=issuer, patient=patient, status=status, steps=steps, **_facts(told, groups[0])
         )
         try:
             order_upsert(actor=actor, facts=facts)
@@ -105,6 +107,15 @@ def _status(group: Group) -> str:
     if control == "SC":
         return STATES.get(group.value("ORC", 5).upper(), "active")
     return CONTROLS[control]
+
+
+def _standing(groups: list[Group]) -> tuple[str, list[Group]]:
+    """The status of an accession number, and which of its procedures stand: one that is cancelled beside others takes itself away alone."""
+    states = [_status(group) for group in groups]
+    standing = [group for group, state in zip(groups, states, strict=True) if state not in GONE]
+    if not standing:
+        return states[0], groups
+    return next(state for state in states if state not in GONE), standing
 
 
 def _facts(told: Told, group: Group) -> dict[str, Any]:

@@ -12,6 +12,7 @@ class Hl7Message(TenantModel):
         RECEIVED = "received"
         DONE = "done"
         FAILED = "failed"
+        ASIDE = "aside"  # it was not taken, and a person has seen to it
 
     source_id = models.BigIntegerField()  # tenants.Hl7Source: plain, the directory may lose it
     source_name = models.CharField(max_length=80, default="", blank=True)

@@ -12,6 +12,7 @@ from fhirapi.models import Subscriber
 from fhirapi.push.pushes import pushes_stuck
 from fhirapi.subscriptions.selectors import subscribers
 from imaging.commitment.rows import ITEM_KIND, commitment_resend
+from imaging.hl7.messages import messages_list
 from imaging.selectors import commitment_get, commitments_dead, work_items_open
 from imaging.uploads import uploads_retry, uploads_stuck
 from journal.audit import audit_record
@@ -21,6 +22,8 @@ from portal.ehr import push_row, subscription_row
 from portal.words import StateWords
 from tenants.doors import HospitalRequest, hospital_page
 
+UNHEARD = 20  # messages; the page HL7 has the rest
+
 
 @hospital_page("delivery.manage")
 def attention(request: HospitalRequest) -> HttpResponse:
@@ -29,6 +32,7 @@ def attention(request: HospitalRequest) -> HttpResponse:
         "letters": dead_letters(), "jobs": jobs, "commitments": commitments_dead(),
         "items": [item for item in work_items_open() if item.kind != ITEM_KIND],  # those are the commitments
         "uploads": uploads_stuck(), "deliveries": [delivery_row(one) for one in deliveries_stuck()],
+        "unheard": messages_list(only_failed=True, limit=UNHEARD),
         "pushes": [push_row(one) for one in pushes_stuck()],
         "subscriptions": [subscription_row(one) for one in subscribers(states=[Subscriber.State.ERROR])],
     }  # fmt: skip

@@ -9,8 +9,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from ai.connections import connections_pushed
+from imaging.hl7.client import NotTakenError, destination_check
 from imaging.hl7.destinations import DestinationError, destination_add, destination_get, destination_remove, destinations_list
-from imaging.hl7.messages import message_again, message_waits, messages_list
+from imaging.hl7.messages import message_again, message_aside, message_waits, messages_list
 from imaging.hl7.sources import SourceError, source_add, source_get, source_remove, sources_list
 from imaging.models import Hl7Message
 from journal.audit import audit_record
@@ -20,11 +21,11 @@ from portal.words import StateWords
 from tenants.doors import HospitalRequest, hospital_page
 
 SHOWN = 50
-STATES = {"received": "wait", "done": "ok", "failed": "bad"}
+STATES = {"received": "wait", "done": "ok", "failed": "bad", "aside": "note"}
 
 
 def _state(row: Hl7Message) -> StateWords:
-    words = {"received": _("on its way"), "done": _("taken"), "failed": _("not taken")}
+    words = {"received": _("on its way"), "done": _("taken"), "failed": _("not taken"), "aside": _("not taken, seen to")}
     reason = f"{row.place}: {row.reason}" if row.reason else ""
     return StateWords(STATES[row.state], words[row.state], reason)
 
@@ -36,9 +37,10 @@ def _connections() -> list[tuple[int, str]]:
 
 def _page(request: HospitalRequest, form: Hl7SourceForm | None = None, there: Hl7DestinationForm | None = None) -> HttpResponse:
     came = [(row, _state(row), message_waits(row=row)) for row in messages_list(limit=SHOWN)]
+    waiting = [(row, _state(row), True) for row in messages_list(limit=SHOWN, only_failed=True)]
     context: dict[str, Any] = {
         "sources": sources_list(), "form": form or Hl7SourceForm(connections=_connections()), "there": there or Hl7DestinationForm(),
-        "destinations": destinations_list(), "messages_in": came, "shown": SHOWN,
+        "destinations": destinations_list(), "messages_in": came, "waiting": waiting, "shown": SHOWN,
     }  # fmt: skip
     return render(request, "portal/hl7.html", context)
 
@@ -102,6 +104,24 @@ def destination_delete(request: HospitalRequest, destination_id: int) -> HttpRes
 
 @require_POST
 @hospital_page("node.manage", is_scoped=False)
+def destination_test(request: HospitalRequest, destination_id: int) -> HttpResponse:
+    """Is it there, and over TLS who it says?"""
+    with tenant_scope(request.tenant.id):
+        row = destination_get(destination_id=min(destination_id, 2**63 - 1))
+        if row is None:
+            raise Http404
+        audit_record(actor=request.actor, action="hl7.destination.test", object_type="Hl7Destination", object_id=str(row.id))
+    try:
+        destination_check(destination=row)
+    except NotTakenError as error:
+        messages.error(request, _("%(name)s: %(reason)s.") % {"name": row.name, "reason": error.user_message})
+    else:
+        messages.success(request, _("%(name)s takes connections. Nothing was sent.") % {"name": row.name})
+    return redirect("hl7", slug=request.tenant.slug)
+
+
+@require_POST
+@hospital_page("node.manage", is_scoped=False)
 def message_handle_again(request: HospitalRequest, message_id: int) -> HttpResponse:
     message_id = min(message_id, 2**63 - 1)
     with tenant_scope(request.tenant.id):
@@ -115,4 +135,14 @@ def message_handle_again(request: HospitalRequest, message_id: int) -> HttpRespo
         messages.success(request, _("Taken."))
     else:
         messages.error(request, _("Still not taken: %(reason)s.") % {"reason": f"{outcome.where}, {outcome.words}"})
+    return redirect("hl7", slug=request.tenant.slug)
+
+
+@require_POST
+@hospital_page("node.manage")
+def message_put_aside(request: HospitalRequest, message_id: int) -> HttpResponse:
+    if not Hl7Message.objects.filter(id=min(message_id, 2**63 - 1)).exists():
+        raise Http404
+    if message_aside(actor=request.actor, message_id=message_id):
+        messages.success(request, _("It waits no more. It is kept."))
     return redirect("hl7", slug=request.tenant.slug)

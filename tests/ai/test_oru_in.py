@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import orjson
 import pytest
+from django.test import Client
 
 from ai.connections import connections_pushed
 from ai.models import Job, Report
@@ -54,6 +56,25 @@ def send(hospital: Hospital, job: str, *segments: str, control_id: str = "1") ->
     _, outcome = message_take(body=message(f"AI-{hospital.slug}", job, *segments, control_id=control_id), address="127.0.0.1")
     house.deliver(hospital)
     return outcome
+
+
+def test_its_sender_by_the_api(mercy: Hospital, job: Job) -> None:
+    """ "ORU^R01 in, too": who brings a platform's answers is said by the API as on the page, where answers come by themselves."""
+    auth = mercy.auth | {"content-type": "application/json"}
+    base = f"/t/{mercy.slug}/api/v1/connections"
+    names = [one["name"] for one in Client().get(f"{base}/sharedmind/hl7-sources", headers=auth).json()["items"]]
+    assert names == ["AI"]
+    body = {"name": "AI 2", "addresses": ["127.0.0.1"], "sending_application": f"AI2-{mercy.slug}"}
+    made = Client().post(f"{base}/sharedmind/hl7-sources", orjson.dumps(body), content_type="application/json", headers=mercy.auth)
+    assert made.status_code == 201, made.content
+    _, outcome = message_take(body=message(f"AI2-{mercy.slug}", str(job.uuid), EMBOLISM), address="127.0.0.1")
+    assert outcome.code == "AA"
+    order = message(f"AI2-{mercy.slug}", "x").replace(b"ORU^R01^ORU_R01", b"ORM^O01")
+    assert message_take(body=order, address="127.0.0.1")[1].code == "AR"  # results, and nothing else
+    wrong = orjson.dumps({"name": "x"})
+    again = Client().post(f"{base}/sharedmind/hl7-sources", wrong, content_type="application/json", headers=mercy.auth)
+    assert again.status_code == 400
+    assert Client().get(f"{base}/no-such/hl7-sources", headers=auth).status_code == 404
 
 
 def test_an_answer_is_a_report_once(mercy: Hospital, job: Job) -> None:

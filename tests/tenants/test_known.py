@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from tenants.known import CHANNEL, KnownTokens, TokenHolder
-from tenants.models import ApiToken, Tenant
+from tenants.models import ApiToken, Membership, Tenant, User
 from tenants.services import token_create, token_digest
 from tests.web import web_run
 
@@ -44,9 +44,13 @@ def test_the_database_is_asked_once(known) -> None:
     assert (reads.count, nobody.count) == (1, 3)
 
 
-@pytest.mark.parametrize("change", ["revoke", "delete", "switch off", "by hand"])
+@pytest.mark.parametrize("change", ["revoke", "delete", "switch off", "by hand", "role", "leaves", "person off"])
 def test_what_changes_is_forgotten_at_once(known, mercy, change) -> None:
-    """"Money and access fail closed": a revoked token, a hospital that is switched off, whoever changed the rows and however."""
+    """"Money and access fail closed": a revoked token, a hospital that is switched off, whoever changed the rows and however.
+
+    An app's token has its person's role: that it changes, that they leave or are switched off is heard too.
+    """
+    person = mercy.member("admin")
     token_create(tenant=mercy.tenant, name="second")
     reads = Reads()
     known.holder(digest="a", read=reads)
@@ -55,6 +59,12 @@ def test_what_changes_is_forgotten_at_once(known, mercy, change) -> None:
         token.update(revoked_at=timezone.now())
     elif change == "delete":
         token.delete()
+    elif change == "role":
+        Membership.objects.filter(user=person).update(role="billing")
+    elif change == "leaves":
+        Membership.objects.filter(user=person).delete()
+    elif change == "person off":
+        User.objects.filter(id=person.id).update(is_active=False)
     elif change == "switch off":
         Tenant.objects.filter(id=mercy.tenant.id).update(is_active=True)
     else:

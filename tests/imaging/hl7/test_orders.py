@@ -109,6 +109,20 @@ def test_an_order_is_a_service_request_and_its_study_finds_it(mercy: Hospital, r
     assert Writer(mercy).get(f"ImagingStudy/{study.uuid}").json()["basedOn"][0]["reference"] == f"ServiceRequest/{order.id}"
 
 
+def test_one_of_two_procedures_is_cancelled(mercy: Hospital, ris: System) -> None:
+    """Two procedures of one accession number: a cancelled one leaves the worklist, the other stays; both, and the order is off."""
+    def procedure(control: str, number: str) -> list[str]:
+        obr = {1: number, 4: f"C{number}^Part {number}^L", 18: "A9", 20: f"S{number}", 24: "CT"}
+        return [f"ORC|{control}|P{number}|A9", segment("OBR", obr)]
+
+    assert code(ris.send(PID, *procedure("NW", "1"), *procedure("NW", "2"))) == "AA"
+    assert [step.step_id for step in steps(mercy)] == ["S1", "S2"]
+    assert code(ris.send(PID, *procedure("CA", "1"), *procedure("NW", "2"))) == "AA"
+    assert ([step.step_id for step in steps(mercy)], [order.status for order in orders(mercy)]) == (["S2"], ["active"])
+    assert code(ris.send(PID, *procedure("CA", "1"), *procedure("CA", "2"))) == "AA"
+    assert [order.status for order in orders(mercy)] == ["revoked"]
+
+
 @pytest.mark.parametrize(
     ("segments", "where"),
     [(["ORC|NW|1"], "PID"), (["PID|1||||DOE^JANE"], "PID-3"), ([PID], "ORC"), ([PID, "ORC|ZZ|1"], "ORC-1"),

@@ -1,8 +1,13 @@
 """SMART Backend Services from registration to a resource, and what must not open anything."""
 
+import subprocess
+import sys
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -226,6 +231,17 @@ class TestEnforced:
         assert fhir.post("Observation", observation()).status_code == 403
         two = lab.fhir(f"{scope} system/Observation.rs?category={CATEGORY}|vital-signs")
         assert {one["resource"]["id"] for one in two.get("Observation").json()["entry"]} == {stored["lab"], stored["vital"]}
+        other = lab.fhir(f"{scope} system/Observation.rs?_id={stored['vital']} system/Observation.rs?category=none&status=final")
+        assert {one["resource"]["id"] for one in other.get("Observation").json()["entry"]} == {stored["lab"], stored["vital"]}
+        assert other.get(f"Observation/{stored['vital']}").status_code == 200
+        assert other.get("Observation?_summary=count").json()["total"] == 2
+
+    @pytest.mark.parametrize("query", ["nonsense=1", "_count=5", "_include=Observation:subject", "category:unheard=x", "_sort=date"])
+    def test_what_narrows_by_nothing_opens_nothing(self, lab: Service, stored: dict[str, str], query: str) -> None:
+        """A query that is not understood would be ignored by a search, and so find everybody's: it fails closed."""
+        fhir = lab.fhir(f"system/Observation.rs?{query}")
+        assert fhir.get("Observation").status_code in {400, 403}
+        assert fhir.get(f"Observation/{stored['lab']}").status_code in {400, 403}
 
     def test_bundles(self, lab: Service, stored: dict[str, str]) -> None:
         """Each entry by its own letter, in a batch and in a transaction; conditional references look only where search is allowed."""
@@ -284,6 +300,42 @@ def test_a_revoked_client_and_its_tokens(mercy: Hospital, lab: Service) -> None:
         client_revoke(actor=ACTOR, row=row)
     assert lab.ask().status_code == 401
     assert Client().get(f"/t/{mercy.slug}/fhir/r4/Patient", headers={"authorization": f"Bearer {token}"}).status_code == 401
+
+
+@pytest.fixture
+def key_server(tmp_path: Path) -> Iterator[str]:
+    """A vendor's web server, in a process of its own, with a JWK Set in `jwks`."""
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().split("port ")[1].split(" ")[0]
+        yield f"127.0.0.1:{port}"
+        process.kill()
+
+
+def test_keys_by_their_address(mercy: Hospital, key_server: str, tmp_path: Path, settings: Any) -> None:
+    """ "JWKS by URL": fetched over the hospital's way out, kept for a minute, and followed when the vendor turns its keys over."""
+    old, new = key_new(), key_new()
+    place = tmp_path / "jwks"
+    place.write_bytes(orjson.dumps({"keys": [old.as_dict(private=False)]}))
+    with mercy.scope():
+        row, _ = client_add(actor=ACTOR, name="lab", scopes="system/*.rs", jwks_url=f"http://{key_server}/jwks")
+    found = Service(mercy, row.client_id, old)
+    assert (found.ask().status_code, found.ask().json()["error"]) == (401, "invalid_client")  # loopback is not let out to by itself
+    settings.EGRESS_ALLOW = [key_server]
+    assert found.ask().status_code == 200
+    place.write_bytes(orjson.dumps({"keys": [new.as_dict(private=False)]}))
+    turned = Service(mercy, row.client_id, new)
+    assert turned.ask().status_code == 401
+    OAuthClient.objects.filter(id=row.id).update(jwks_at=timezone.now() - timedelta(minutes=2))
+    assert turned.ask().status_code == 200
+    assert found.ask().status_code == 401
+    for wrong in (b"no JSON", b"[]", b'{"keys": []}', orjson.dumps({"keys": [new.as_dict(private=True)]}), b"x" * 100_000):
+        place.write_bytes(wrong)
+        OAuthClient.objects.filter(id=row.id).update(jwks_at=None)
+        assert turned.ask().status_code == 401, wrong[:20]
+    place.unlink()
+    assert turned.ask().status_code == 401
 
 
 def test_events_of_a_subscription_are_in_scope_too(mercy: Hospital, lab: Service) -> None:
