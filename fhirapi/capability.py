@@ -15,7 +15,6 @@ CHECKED = (
     "made from DICOM and AI results is read-only over REST, except Patient and Organization, which a client may take over."
 )
 SUBSCRIBED = "rest-hook only. status is this server's: a client asks for requested or off. What headers hold is not shown again."
-OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 HUB_WRITES = "Written by this server alone."
 GUARD = " For those who may read the audit trail."
@@ -40,7 +39,6 @@ def capability_statement(*, base: str, formats: Sequence[str], profiles: Mapping
                 "mode": "server",
                 "documentation": CHECKED,
                 "security": {
-                    "extension": [oauth_uris(base)],
                     "service": [{"coding": [{"system": SERVICES, "code": "SMART-on-FHIR"}], "text": "SMART Backend Services"}],
                     "description": SECURITY,
                 },
@@ -50,12 +48,6 @@ def capability_statement(*, base: str, formats: Sequence[str], profiles: Mapping
             }
         ],
     }
-
-
-def oauth_uris(base: str) -> dict[str, Any]:
-    """Where older SMART clients look (SMART App Launch 1.0)."""
-    oauth = f"{base.rpartition('/fhir/')[0]}/oauth"
-    return {"url": OAUTH, "extension": [{"url": one, "valueUri": f"{oauth}/{one}"} for one in ("authorize", "token")]}
 
 
 def includes(rtype: ResourceType) -> list[str]:
