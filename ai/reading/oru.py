@@ -4,6 +4,7 @@ Nothing is interpreted: a number with its unit, a coded value, or the sender's w
 and reference ranges are not findings and are left out.
 """
 
+import re
 from typing import Any
 
 import hl7
@@ -18,6 +19,7 @@ SYSTEMS = {
 STUDY_UID = "110180"
 GONE = {"X", "D", "W", "N", "I", "O"}  # table 0085: no result, deleted, wrong, not asked, pending, order detail only
 NUMBERS, CODED, WORDS = {"NM"}, {"CE", "CWE", "CNE", "CF"}, {"ST", "TX", "FT", "IS", "ID"}
+NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})", re.ASCII)  # an NM (2.A.46): no exponent, no NaN, no 1_000
 FAILED = {"X"}  # OBR-25, table 0123: no results available, order cancelled
 
 
@@ -69,10 +71,9 @@ def _finding(one: hl7.Segment) -> dict[str, Any]:
 
 
 def _number(one: hl7.Segment) -> dict[str, Any]:
-    try:
-        value = float(value_of(one, 5))
-    except ValueError:
-        raise MessageRefused("OBX-5", "is no number") from None
+    if not NUMBER.fullmatch(text := value_of(one, 5)):
+        raise MessageRefused("OBX-5", "is no number")
+    value = float(text)
     unit = value_of(one, 6)
     if not unit:
         raise MessageRefused("OBX-6", "names no unit: 1 for a number without one")
@@ -83,10 +84,7 @@ def _probability(one: hl7.Segment) -> dict[str, Any]:
     text = value_of(one, 9)
     if not text:
         return {}
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
+    share = float(text) if NUMBER.fullmatch(text) else -1.0
     if not 0 <= share <= 1:
         raise MessageRefused("OBX-9", "is no probability from 0 to 1")
     return {"probability": share}

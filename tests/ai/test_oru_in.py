@@ -99,7 +99,9 @@ def test_by_the_study_that_it_was_given(mercy: Hospital, job: Job) -> None:
 
 @pytest.mark.parametrize(
     ("segments", "where"),
-    [((), "OBX-18"), ((obx("NM", "1^V^SCT", "many", "mL"),), "OBX-5"), ((obx("NM", "1^V^SCT", "1"),), "OBX-6"),
+    [((), "OBX-18"), ((obx("NM", "1^V^SCT", "many", "mL"),), "OBX-5"), ((obx("NM", "1^V^SCT", "nan", "mL"),), "OBX-5"),
+     ((obx("NM", "1^V^SCT", "1_000", "mL"),), "OBX-5"), ((obx("NM", "1^V^SCT", "1e5", "mL"),), "OBX-5"),
+     ((obx("NM", "1^V^SCT", "1"),), "OBX-6"),
      ((obx("ED", "1^V^SCT", "x"),), "OBX-2"), ((obx("CWE", "1^V^SCT", PRESENT, model=""),), "OBX-18"),
      ((obx("CWE", "1^V^SCT", PRESENT, share="80"),), "OBX-9"), ((obx("CWE", "1^V^SCT", PRESENT, status="X"),), "OBX")],
 )  # fmt: skip
