@@ -17,7 +17,8 @@ import pytest
 from medhub.stack import PORT_VARIABLES, ROOT
 from tests.journeys.conftest import free_ports, is_root
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("demo")]
+# Four houses one after the other, minutes in all: with the faults in CI. `make demo` itself runs there too.
+pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.xdist_group("demo")]
 HOPS = (
     "Received", "Stored", "Study complete", "ImagingStudy", "Rule matched", "Job sent", "Result received", "Report issued",
 )  # fmt: skip
@@ -170,7 +171,6 @@ def test_a_study_that_is_none_is_a_reason_and_a_status(demo, tmp_path) -> None:
     demo.wait_gone()
 
 
-@pytest.mark.faults
 def test_as_a_user_and_killed_hard(tmp_path_factory) -> None:
     """"as root or as a user"; even SIGKILL of the demo leaves no house behind."""
     # A user namespace makes us uid 1000 with the files of this checkout still ours: no account, no copy of the venv.
