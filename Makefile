@@ -13,7 +13,7 @@ demo: setup viewer
 
 # Two cores, and a third process for the times that the others wait.
 test: setup-dev viewer lint imports types migrations
-	@$(PY) -m pytest -q -n 3 --dist loadgroup -m "not browser and not load and not faults and not brain and not openapi" $(PYTEST)
+	@$(PY) -m pytest -q -n 3 --dist loadgroup -m "not browser and not load and not faults and not heavy and not brain and not openapi" $(PYTEST)
 
 browser: setup-dev viewer
 	@$(PY) -m pytest -q -n 2 --dist loadgroup -m browser $(PYTEST)

@@ -1,4 +1,4 @@
-"""A small HTTPS server: whole requests in, whole replies out, a thread a connection. The families route by path."""
+"""A small HTTP server, with TLS or without: whole requests in, whole replies out, a thread a connection. Handlers are found by path."""
 
 import json
 import re
@@ -146,29 +146,35 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """TLS on loopback at `port`, or a free one; with `client_ca` only for clients whose certificate it signed."""
+    """On loopback at `port`, or a free one. With a certificate over TLS; with `client_ca` only for clients whose certificate it signed."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, answer: Callable[[Request], Reply], certificate: tuple[str, str], client_ca: str = "", *, port: int = 0) -> None:
+    def __init__(
+        self, answer: Callable[[Request], Reply], certificate: tuple[str, str] | None = None, client_ca: str = "", *, port: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__(("127.0.0.1", port), _Handler)
         self.answer = answer
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._context.load_cert_chain(*certificate)
-        if client_ca:
-            self._context.verify_mode = ssl.CERT_REQUIRED
-            self._context.load_verify_locations(client_ca)
+        self._context: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._context.load_cert_chain(*certificate)
+            if client_ca:
+                self._context.verify_mode = ssl.CERT_REQUIRED
+                self._context.load_verify_locations(client_ca)
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.server_address[1]}"
+        return f"{'https' if self._context else 'http'}://127.0.0.1:{self.server_address[1]}"
 
     def get_request(self) -> tuple[socket.socket, Any]:
         # The handshake is the connection's own thread's work: nobody who is slow at it keeps the others waiting.
         connection, address = super().get_request()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._context is None:
+            return connection, address
         return self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 
     def handle_error(self, *_: Any) -> None:

@@ -12,11 +12,11 @@ import threading
 import time
 from pathlib import Path
 
+from sandbox.http import Refusal, Reply, Request, Router, Server, json_reply
 from sandbox.vendors.authority import authority_make
 from sandbox.vendors.computing import Quantify
 from sandbox.vendors.families import aws, azure, chat, fhirbasic, google, ibm, monai, nim, performer
 from sandbox.vendors.families.pulling import Puller
-from sandbox.vendors.http import Refusal, Reply, Request, Router, Server, json_reply
 from sandbox.vendors.world import World
 
 FAMILIES = {

@@ -13,7 +13,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from sandbox.vendors.http import Refusal, Reply, Request, Router, json_reply
+from sandbox.http import Refusal, Reply, Request, Router, json_reply
 
 BOUNDARY = "part-of-a-test-double"
 JSON = "application/dicom+json"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox.vendors.http import Refusal, Reply, Request, json_reply
+from sandbox.http import Refusal, Reply, Request, json_reply
 
 WIRE = frozenset({"status", "timeout", "malformed", "html", "redirect", "empty", "drop"})
 RESULT = frozenset({"twice", "changed", "truncated", "foreign", "misjob", "invent", "negate", "silent"})

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from sandbox.vendors.http import Reply, Request, Router, json_reply
+from sandbox.http import Reply, Request, Router, json_reply
 
 KIND = "application/fhir+json"
 PAGE = 10

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from sandbox.vendors.http import Refusal, Request
+from sandbox.http import Refusal, Request
 
 SKEW_SECONDS = 300
 SAFE = "-_.~"

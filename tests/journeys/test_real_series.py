@@ -17,6 +17,8 @@ from medhub.stack import ROOT
 from tests import house
 from tests.dicom_files import shared_file, shared_series
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def quantify_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:

@@ -11,6 +11,8 @@ from quantify.outcome import finding
 from sandbox.phantoms.calcium import FOCI, PLAN, Calcium, Focus, calcium
 from tests.quantify.series import changed, opened, with_values
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def drawn() -> Calcium:

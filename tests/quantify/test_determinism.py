@@ -24,6 +24,8 @@ import json, sys
 from pathlib import Path
 from quantify.algorithms import ALGORITHMS
 from quantify.outcome import finding
+
+pytestmark = pytest.mark.heavy
 parts = [path.read_bytes() for path in sorted(Path(sys.argv[2]).iterdir(), reverse=sys.argv[3] == "back")]
 print(json.dumps(finding(ALGORITHMS[sys.argv[1]].load()(parts), is_masked=True)))
 """

@@ -13,6 +13,8 @@ from quantify.vessel_index import analyse
 from sandbox.phantoms.fundus import FundusPlan, fundus
 from tests.quantify.series import changed, with_values
 
+pytestmark = pytest.mark.heavy
+
 
 def index(plan: FundusPlan) -> tuple[float, float]:
     """Measured, drawn."""

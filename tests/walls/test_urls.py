@@ -438,27 +438,38 @@ def filter_of(tenant_id: int) -> int:
 
 def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
     found, series, node, transfer, asked, certificate, tag, report, sent, job, stop, merge, source, message = study
-    with tenant_scope(found.tenant_id):
-        item_id = WorkItem.objects.values_list("id", flat=True)[0]
-        instance_uid = Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
-        ehr_uuid = EhrServer.objects.values_list("uuid", flat=True).first() or found.uuid
-        push_id = EhrPush.objects.values_list("id", flat=True).first() or 1
-        subscriber_id = Subscriber.objects.values_list("id", flat=True)[0]
+
+    def first(rows) -> int:
+        with tenant_scope(found.tenant_id):
+            return rows.objects.values_list("id", flat=True).first() or 1
+
+    def instance_uid() -> str:
+        with tenant_scope(found.tenant_id):
+            return Instance.objects.filter(series=series).values_list("sop_instance_uid", flat=True)[0]
+
+    def ehr_uuid():
+        with tenant_scope(found.tenant_id):
+            return EhrServer.objects.values_list("uuid", flat=True).first() or found.uuid
+
+    # What asks the database is asked for where it is needed: this is called thousands of times.
     values = {
-        "server": ehr_uuid, "push_id": push_id, "subscriber_id": subscriber_id,
+        "server": ehr_uuid, "push_id": lambda: first(EhrPush), "subscriber_id": lambda: first(Subscriber),
+        "item_id": lambda: first(WorkItem), "instance_uid": instance_uid, "filter_id": lambda: filter_of(found.tenant_id), "grant_id": lambda: grant_of(found.tenant_id),
+        "source_id": lambda: source_of(found.tenant_id, source),
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
-        "rtype": "ImagingStudy", "patient": str(found.uuid), "fhir_id": str(found.uuid), "rest": "no/such/thing", "item_id": item_id,
+        "rtype": "ImagingStudy", "patient": str(found.uuid), "fhir_id": str(found.uuid), "rest": "no/such/thing",
         "node_id": node.id, "transfer_id": transfer.id, "request_id": asked.id,
-        "certificate_id": certificate.id, "series_uid": series.series_uid, "instance_uid": instance_uid, "numbers": "1",
+        "certificate_id": certificate.id, "series_uid": series.series_uid, "numbers": "1",
         "path": "7FE00010", "tag_id": tag.id, "version": 1, "workitem_uid": "1.2.3", "aet": "WATCHER", "job": str(found.uuid),
         "report": report.uuid, "report_delivery": sent.id,
         "job_uuid": job.uuid, "platform": "medhub-quantify", "algorithm": "lung-density-mask", "recall": stop.uuid,
-        "rule": RULE, "rules_version": 1, "rules_other": 1, "filter_id": filter_of(found.tenant_id), "group": "g1",
-        "grant_id": grant_of(found.tenant_id), "export": found.uuid, "name": "Patient-1", "subscription": "s1", "merge_id": merge.id,
-        "client_id": CLIENT,
-        "source_id": source_of(found.tenant_id, source), "message_id": message.id, "destination_id": message.source_id,
+        "rule": RULE, "rules_version": 1, "rules_other": 1, "group": "g1",
+        "export": found.uuid, "name": "Patient-1", "subscription": "s1", "merge_id": merge.id, "client_id": CLIENT,
+        "message_id": message.id, "destination_id": message.source_id,
     }  # fmt: skip
-    return reverse(name, kwargs={"slug": hospital.slug, **{CALLED.get(need, need): values[need] for need in needs}})
+    asked_for = {need: values[need] for need in needs}
+    found_values = {CALLED.get(need, need): value() if callable(value) else value for need, value in asked_for.items()}
+    return reverse(name, kwargs={"slug": hospital.slug, **found_values})
 
 
 def test_every_address_is_in_the_matrix() -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from sandbox.http import Request, Router
 from sandbox.vendors.archive import Archive
 from sandbox.vendors.fhirstore import FhirStore
-from sandbox.vendors.http import Request, Router
 from sandbox.vendors.proofs import sigv4_check
 from sandbox.vendors.world import World
 

@@ -2,9 +2,9 @@
 
 from urllib.parse import parse_qsl
 
+from sandbox.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.archive import Archive
 from sandbox.vendors.fhirstore import FhirStore
-from sandbox.vendors.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.world import World
 
 DICOM = "https://dicom.healthcareapis.azure.com"

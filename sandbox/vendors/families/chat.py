@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Any
 
-from sandbox.vendors.http import Refusal, Reply, Request, Router, json_reply
+from sandbox.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.proofs import key_check
 from sandbox.vendors.world import World
 

@@ -1,7 +1,7 @@
 """A FHIR server of one's own with user and password, at /fhir-basic."""
 
+from sandbox.http import Router
 from sandbox.vendors.fhirstore import FhirStore
-from sandbox.vendors.http import Router
 from sandbox.vendors.proofs import basic_check
 from sandbox.vendors.world import World
 

@@ -3,10 +3,10 @@
 import time
 from urllib.parse import parse_qsl
 
+from sandbox.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.archive import Archive
 from sandbox.vendors.families.chat import completion
 from sandbox.vendors.fhirstore import FhirStore
-from sandbox.vendors.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.proofs import jwt_read
 from sandbox.vendors.world import World
 

@@ -3,8 +3,8 @@
 import re
 from urllib.parse import parse_qsl
 
+from sandbox.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.families.chat import MODEL, completion
-from sandbox.vendors.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.world import World
 
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"

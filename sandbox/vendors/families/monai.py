@@ -3,8 +3,8 @@
 import threading
 from typing import Any
 
+from sandbox.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.archive import Archive
-from sandbox.vendors.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.work import Waiting, answer_sr, computed, handed, images_of, objects_push, study_pull
 from sandbox.vendors.world import World
 

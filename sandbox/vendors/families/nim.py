@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from sandbox.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.computing import MAKER
-from sandbox.vendors.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.work import world_context
 from sandbox.vendors.world import World
 

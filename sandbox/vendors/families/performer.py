@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sandbox.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.archive import Archive
 from sandbox.vendors.computing import Outcome
 from sandbox.vendors.families.dimse import dimse_start
 from sandbox.vendors.fhirstore import FhirStore
-from sandbox.vendors.http import Refusal, Reply, Request, Router, json_reply
 from sandbox.vendors.proofs import hub_check, key_check
 from sandbox.vendors.results import fhir_resources, hook_json
 from sandbox.vendors.work import Waiting, answer_sr, computed, handed, hook_ping, hook_post, images_of, study_pull

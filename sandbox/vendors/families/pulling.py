@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 from pydicom import dcmread
 
+from sandbox.http import Reply, Request, json_reply
 from sandbox.vendors.archive import Archive
-from sandbox.vendors.http import Reply, Request, json_reply
 from sandbox.vendors.work import answer_sr, computed, handed, images_of, objects_push, study_pull, world_context
 from sandbox.vendors.world import World
 
