@@ -13,6 +13,7 @@ from sandbox.phantoms.fundus import FundusPlan, fundus
 from sandbox.phantoms.head import HeadPlan, head
 from tests.quantify.conftest import ROOT
 
+pytestmark = pytest.mark.heavy
 DRAWN = {
     "calcium-agatston-like": lambda: calcium().parts,
     "hyperdense-volume": lambda: head(HeadPlan()).parts,
@@ -24,8 +25,6 @@ import json, sys
 from pathlib import Path
 from quantify.algorithms import ALGORITHMS
 from quantify.outcome import finding
-
-pytestmark = pytest.mark.heavy
 parts = [path.read_bytes() for path in sorted(Path(sys.argv[2]).iterdir(), reverse=sys.argv[3] == "back")]
 print(json.dumps(finding(ALGORITHMS[sys.argv[1]].load()(parts), is_masked=True)))
 """

@@ -454,7 +454,8 @@ def address(name: str, hospital, study, needs: tuple[str, ...]) -> str:
     # What asks the database is asked for where it is needed: this is called thousands of times.
     values = {
         "server": ehr_uuid, "push_id": lambda: first(EhrPush), "subscriber_id": lambda: first(Subscriber),
-        "item_id": lambda: first(WorkItem), "instance_uid": instance_uid, "filter_id": lambda: filter_of(found.tenant_id), "grant_id": lambda: grant_of(found.tenant_id),
+        "item_id": lambda: first(WorkItem), "instance_uid": instance_uid,
+        "filter_id": lambda: filter_of(found.tenant_id), "grant_id": lambda: grant_of(found.tenant_id),
         "source_id": lambda: source_of(found.tenant_id, source),
         "uuid": found.uuid, "series_id": series.id, "number": 1, "delivery_id": 1, "job_id": 1, "study_uid": found.study_uid,
         "rtype": "ImagingStudy", "patient": str(found.uuid), "fhir_id": str(found.uuid), "rest": "no/such/thing",
