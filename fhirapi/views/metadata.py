@@ -55,7 +55,7 @@ class SmartView(FhirErrors):
             ],
             "capabilities": [
                 "launch-ehr", "launch-standalone", "context-ehr-patient", "context-banner", "context-standalone-patient", "client-public",
-                "client-confidential-symmetric", "client-confidential-asymmetric", "authorize-post", "permission-offline",
+                "client-confidential-symmetric", "client-confidential-asymmetric", "permission-offline",
                 "permission-online", "permission-patient", "permission-user", "permission-v1", "permission-v2",
             ],
         }
