@@ -11,9 +11,9 @@ export OPENBLAS_NUM_THREADS ?= 1
 demo: setup viewer
 	@exec $(PY) manage.py demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
 
-# Two cores, and a third process for the times that the others wait.
+# Two cores, and two processes more for the times that the others wait: half of a test is waiting for a server, a lease, a peer.
 test: setup-dev viewer lint imports types migrations
-	@$(PY) -m pytest -q -n 3 --dist loadgroup -m "not browser and not load and not faults and not heavy and not brain and not openapi" $(PYTEST)
+	@$(PY) -m pytest -q -n 4 --dist loadgroup -m "not browser and not load and not faults and not heavy and not brain and not openapi" $(PYTEST)
 
 browser: setup-dev viewer
 	@$(PY) -m pytest -q -n 2 --dist loadgroup -m browser $(PYTEST)
