@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 from ai.connections import connections_pushed
 from imaging.hl7.client import NotTakenError, destination_check
 from imaging.hl7.destinations import DestinationError, destination_add, destination_get, destination_remove, destinations_list
-from imaging.hl7.messages import message_again, message_aside, message_waits, messages_list
+from imaging.hl7.messages import message_again, message_aside, messages_list
 from imaging.hl7.sources import SourceError, source_add, source_get, source_remove, sources_list
 from imaging.models import Hl7Message
 from journal.audit import audit_record
@@ -36,7 +36,7 @@ def _connections() -> list[tuple[int, str]]:
 
 
 def _page(request: HospitalRequest, form: Hl7SourceForm | None = None, there: Hl7DestinationForm | None = None) -> HttpResponse:
-    came = [(row, _state(row), message_waits(row=row)) for row in messages_list(limit=SHOWN)]
+    came = [(row, _state(row), False) for row in messages_list(limit=SHOWN)]  # those that wait have their ways on above
     waiting = [(row, _state(row), True) for row in messages_list(limit=SHOWN, only_failed=True)]
     context: dict[str, Any] = {
         "sources": sources_list(), "form": form or Hl7SourceForm(connections=_connections()), "there": there or Hl7DestinationForm(),

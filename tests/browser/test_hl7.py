@@ -33,8 +33,9 @@ def test_senders_and_messages(visitor: Visitor, mercy: Hospital) -> None:
         text = "\r".join((f"MSH|^~\\&|{mercy.slug}||||20260705||ORM^O01|{control}|P|2.5.1", *orm(control=control)))
         message_take(body=text.encode(), address="127.0.0.9")
     page.reload()
-    expect(page.get_by_role("row").filter(has_text="not taken")).to_contain_text("ORC-1")
-    expect(page.get_by_role("row").filter(has_text="ORM^O01")).to_have_count(2)
+    waiting = page.get_by_role("region", name="Messages that were not taken")
+    expect(waiting.get_by_role("row").filter(has_text="not taken")).to_contain_text("ORC-1")
+    expect(page.get_by_role("region", name="What came").get_by_role("row").filter(has_text="ORM^O01")).to_have_count(2)
     looked_at(page, "hl7")
     with mercy.scope():
         row = Hl7Message.objects.get(state="failed")
