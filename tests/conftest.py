@@ -1,6 +1,8 @@
 """Fixtures for every test: two fresh hospitals on a real database. Tests commit for real; isolation is the wall's own job."""
 
+import functools
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -77,6 +79,26 @@ def _short_keys() -> None:
     from imaging.certificates import authority
 
     authority.RSA_BITS = 2048
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _still_peers() -> None:
+    """Peers of ours in tests ask as the product does: when pynetdicom's own thread is at rest, or it may swallow their answer."""
+    from pynetdicom.association import Association
+
+    from imaging.scu.association import reactor_still
+
+    def stilled(send: Any) -> Any:
+        @functools.wraps(send)
+        def call(association: Any, *args: Any, **kwargs: Any) -> Any:
+            if sys._getframe(1).f_globals.get("__name__", "").startswith("tests."):  # the product waits for itself
+                reactor_still(association)
+            return send(association, *args, **kwargs)
+
+        return call
+
+    for name in ("send_c_find", "send_c_get", "send_c_move", "send_n_action", "send_n_create", "send_n_set", "send_n_get"):
+        setattr(Association, name, stilled(getattr(Association, name)))
 
 
 @dataclass
