@@ -12,6 +12,8 @@ import stripe
 from tests.sandbox.conftest import KEY, Receiver, StandIn, standin_run
 from tests.sandbox.shapes import problems
 
+# One after the other: the shapes are those of all that the tests before have made.
+pytestmark = pytest.mark.xdist_group("stripe")
 START = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp())
 DAY = 86_400
 GOOD, DECLINED, LATER = "4242 4242 4242 4242", "4000000000000002", "4000000000000341"
