@@ -39,6 +39,7 @@ def authorize(request: HospitalRequest) -> HttpResponse:
         context = asked.launched if asked.launched.patient else LaunchContext(patient=chosen.fhir_id if chosen else "")
         return _allowed(request, server, grant, asked, context)
     response = _page(request, grant, asked, chosen, is_missing=decision == "allow")
+    # What django-csp's decorator sets; the decorator takes no address that is known only now.
     response._csp_update = {"form-action": [form_source(grant.request.payload.redirect_uri)]}  # type: ignore[attr-defined]
     return response
 

@@ -36,8 +36,8 @@ def _connections() -> list[tuple[int, str]]:
 
 
 def _page(request: HospitalRequest, form: Hl7SourceForm | None = None, there: Hl7DestinationForm | None = None) -> HttpResponse:
-    came = [(row, _state(row), False) for row in messages_list(limit=SHOWN)]  # those that wait have their ways on above
-    waiting = [(row, _state(row), True) for row in messages_list(limit=SHOWN, only_failed=True)]
+    came = [(row, _state(row)) for row in messages_list(limit=SHOWN)]
+    waiting = [(row, _state(row)) for row in messages_list(limit=SHOWN, only_failed=True)]
     context: dict[str, Any] = {
         "sources": sources_list(), "form": form or Hl7SourceForm(connections=_connections()), "there": there or Hl7DestinationForm(),
         "destinations": destinations_list(), "messages_in": came, "waiting": waiting, "shown": SHOWN,

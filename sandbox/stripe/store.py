@@ -13,9 +13,8 @@ from sandbox.stripe.errors import unknown
 Thing = dict[str, Any]
 KINDS = {
     "product": "prod", "price": "price", "customer": "cus", "payment_method": "pm", "checkout.session": "cs_test",
-    "subscription": "sub", "subscription_item": "si", "invoice": "in", "line_item": "il", "event": "evt", "refund": "re",
-    "billing_portal.session": "bps", "webhook_endpoint": "we", "test_helpers.test_clock": "clock", "invoice_payment": "inpay",
-    "payment_intent": "pi", "setup_intent": "seti", "charge": "ch",
+    "subscription": "sub", "subscription_item": "si", "invoice": "in", "event": "evt", "refund": "re",
+    "billing_portal.session": "bps", "webhook_endpoint": "we", "test_helpers.test_clock": "clock",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from medhub.env import env_origins
 from tests.conftest import PASSWORD
 from tests.dicom_files import ct_slice, part10
 from tests.imaging.test_wado import get, place, sent
-from tests.walls.test_urls import MACHINES
+from tests.walls.matrix import MACHINES
 
 pytestmark = pytest.mark.database
 VIEWER, STRANGER = "https://viewer.example.org", "https://stranger.example.com"
